@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static enum log_level shown = LOG_LEVEL_NOTICE;
+
+void log_set_level(enum log_level level)
+{
+	shown = level;
+}
+
+/* One write(2) a line, so that lines of several writers do not mix. */
+void log_write(enum log_level level, const char *format, ...)
+{
+	char line[1024];
+	va_list args;
+	int head, len;
+
+	if (level > shown)
+		return;
+	head = snprintf(line, sizeof(line), "netline: ");
+	va_start(args, format);
+	len = vsnprintf(line + head, sizeof(line) - head - 1, format, args);
+	va_end(args);
+	if (len < 0)
+		return;
+	len = head + len > (int)sizeof(line) - 2 ? (int)sizeof(line) - 2 : head + len;
+	line[len++] = '\n';
+	if (write(STDERR_FILENO, line, len) < 0)
+		return;	/* stderr is gone: there is nobody left to tell */
+}

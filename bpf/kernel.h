@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The kernel types and members that the programs read, and nothing else: offsets come from the running kernel's BTF
+ * (CO-RE), so this builds without BTF, and shows on one page what netline asks of the kernel.
+ * A wrong member shows only at load: tests load every program.
+ */
+#ifndef NETLINE_KERNEL_H
+#define NETLINE_KERNEL_H
+
+#include <stdbool.h>
+
+#define __VMLINUX_H__	/* register names of struct pt_regs as in the kernel, for bpf_tracing.h */
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_endian.h>
+
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_STREAM 1
+#define IPPROTO_TCP 6
+#define S_IFMT 00170000
+#define S_IFSOCK 0140000
+#define EEXIST 17
+
+/* net/tcp_states.h */
+enum {
+	TCP_ESTABLISHED = 1, TCP_SYN_SENT, TCP_SYN_RECV, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_TIME_WAIT, TCP_CLOSE,
+	TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_LISTEN, TCP_CLOSING, TCP_NEW_SYN_RECV,
+};
+#define SOCK_DEAD 0	/* bit of skc_flags (enum sock_flags, first since 2.6) */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long bx, bp, r8, r9, r10, r11, r12, r13, r14, r15, ax, cx, dx, si, di, orig_ax, ip, flags, sp;
+};
+#elif defined(__TARGET_ARCH_arm64)
+struct user_pt_regs {
+	__u64 regs[31], sp, pc, pstate;
+};
+struct pt_regs {
+	int syscallno;
+	__u64 regs[31], sp, pc, pstate;
+};
+#endif
+
+typedef struct { __s64 counter; } atomic64_t;
+struct in6_addr { union { __u8 u6_addr8[16]; } in6_u; };
+
+/* namespaces and cgroups */
+struct ns_common { unsigned int inum; };
+struct net { struct ns_common ns; };
+typedef struct { struct net *net; } possible_net_t;
+struct kernfs_node { __u64 id; };
+struct cgroup_subsys_state { struct cgroup_subsys_state *parent; };
+struct cgroup { struct cgroup_subsys_state self; struct kernfs_node *kn; };
+struct sock_cgroup_data { struct cgroup *cgroup; };
+struct sock_cgroup_data___before_5_15 { __u64 val; };	/* pointer with flags in the low bits; 8520e224f547 */
+
+/* tasks and files */
+struct task_struct {
+	struct task_struct *group_leader;
+	struct files_struct *files;
+	int pid, tgid;
+	char comm[16];
+};
+struct fdtable { unsigned int max_fds; struct file **fd; };
+struct files_struct { struct fdtable *fdt; };
+struct inode { unsigned short i_mode; };
+struct file { struct inode *f_inode; void *private_data; };
+struct socket { struct sock *sk; };
+
+/* sockets */
+struct sock_common {
+	__u32 skc_daddr, skc_rcv_saddr;
+	__u16 skc_dport, skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
+	atomic64_t skc_cookie;
+	unsigned long skc_flags;
+};
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_type, sk_protocol;
+	int sk_err;
+	struct socket *sk_socket;
+	struct sock_cgroup_data sk_cgrp_data;
+};
+struct inet_sock { struct sock sk; __u16 inet_sport; };
+struct tcp_sock { __u32 srtt_us; };
+
+/* io_uring */
+#define IORING_OP_ACCEPT 13
+struct io_kiocb { __u8 opcode; };
+struct io_uring_cqe { __s32 res; };
+struct io_ring_ctx;
+
+/* packets and NICs */
+struct skb_shared_info { unsigned short gso_size, gso_segs; unsigned int gso_type; };
+struct net_device {
+	char name[16];
+	int ifindex;
+	unsigned int real_num_tx_queues, real_num_rx_queues;
+	possible_net_t nd_net;
+};
+struct sk_buff {
+	struct net_device *dev;
+	unsigned int len;
+	__u16 queue_mapping;
+	__u8 encapsulation : 1;
+	__u16 inner_transport_header, transport_header, mac_header;
+	unsigned int end;
+	unsigned char *head, *data;
+};
+
+/* iterators */
+struct seq_file;
+struct bpf_iter_meta { struct seq_file *seq; __u64 session_id, seq_num; };
+struct bpf_iter__task_file { struct bpf_iter_meta *meta; struct task_struct *task; __u32 fd; struct file *file; };
+struct bpf_map;
+struct bpf_iter__bpf_map_elem { struct bpf_iter_meta *meta; struct bpf_map *map; void *key; void *value; };
+
+#pragma clang attribute pop
+#endif

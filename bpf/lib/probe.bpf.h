@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What every probe has: settings, counters per CPU, and a ring whose losses are counted. */
+#ifndef NETLINE_PROBE_BPF_H
+#define NETLINE_PROBE_BPF_H
+
+#include "../kernel.h"
+#include "../../schema/control.h"
+
+const volatile struct settings settings SEC(".rodata.settings") = {};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counters SEC(".maps");
+
+/* Never NULL: the map has one element. The verifier wants the check. */
+#define COUNT(member, n) do { \
+	__u32 zero_ = 0; \
+	struct counters *counters_ = bpf_map_lookup_elem(&counters, &zero_); \
+	if (counters_) \
+		counters_->member += (n); \
+} while (0)
+
+/*
+ * A ring named `events` of the record type; its size is set by the agent before load.
+ * ring_submit() wakes the agent when the ring was empty (the kernel's default, one wake-up a batch, since the agent
+ * lets a batch gather), and at once when more than wake_bytes are pending.
+ */
+#define RING(events) struct { \
+	__uint(type, BPF_MAP_TYPE_RINGBUF); \
+	__uint(max_entries, 1 << 20); \
+} events SEC(".maps")
+
+static __always_inline void *ring_reserve(void *ring, __u64 size)
+{
+	void *record = bpf_ringbuf_reserve(ring, size, 0);
+
+	if (!record)
+		COUNT(ring_full, 1);
+	return record;
+}
+
+static __always_inline void ring_submit(void *ring, void *record)
+{
+	bool urgent = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) >= settings.wake_bytes;
+
+	bpf_ringbuf_submit(record, urgent ? BPF_RB_FORCE_WAKEUP : 0);
+}
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "../schema/agent_lost.h"
+#include "../schema/agent_probe.h"
+#include "../schema/agent_status.h"
+#include "clock.h"
+#include "kern.h"
+#include "log.h"
+#include "run.h"
+
+unsigned agent_record_types(const struct record *ret_records[MAX_RECORDS])
+{
+	static const struct record *const own[] = { &agent_probe_record, &agent_status_record, &agent_lost_record };
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < n_probes; i++)
+		ret_records[n++] = probes[i]->record;
+	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		ret_records[n++] = own[i];
+	return n;
+}
+
+static int make_plans(struct agent *agent, const struct facts *facts)
+{
+	int err = 0;
+
+	agent->n_records = agent_record_types(agent->records);
+	for (unsigned i = 0; i < agent->n_records && !err; i++)
+		err = plan_new(agent->records[i], facts, &agent->plans[i]);
+	return err;
+}
+
+static void collect_facts(const struct config *config, struct facts *ret_facts)
+{
+	static char id[17];
+	static struct utsname system;
+	uint64_t random;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		random = clock_now() ^ (uint64_t)getpid() << 48;
+	snprintf(id, sizeof(id), "%016" PRIx64, random);
+	uname(&system);
+	*ret_facts = (struct facts){
+		.text = { [FACT_HOST] = config->host, [FACT_EPHEMERAL_ID] = id, [FACT_VERSION] = NETLINE_VERSION,
+			  [FACT_KERNEL] = system.release },
+		.labels = config->labels, .n_labels = config->n_labels,
+	};
+}
+
+/* Attaches the probes; returns how many could be. */
+static unsigned attach_probes(struct agent *agent, const struct probe *const *chosen, unsigned n, bool named)
+{
+	unsigned attached = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct probe_slot *slot = &agent->slots[agent->n_slots++];
+
+		slot->agent = agent;
+		slot->dataset = agent_dataset(agent, chosen[i]->record);
+		slot->attached = !probe_start(&slot->run, chosen[i], agent->config);
+		slot->run.sink = loop_take_record;
+		slot->run.context = slot;
+		attached += slot->attached;
+		if (slot->attached)
+			continue;
+		if (named || agent->config->verbose)
+			log_error("%s cannot attach: %s", chosen[i]->name, slot->run.reason);
+		else
+			log_notice("%s is left out: %s", chosen[i]->name, slot->run.reason);
+	}
+	return attached;
+}
+
+static void tell_ready(struct agent *agent)
+{
+	char probes_text[512] = "";
+
+	for (unsigned i = 0; i < agent->n_slots; i++) {
+		const struct probe_run *run = &agent->slots[i].run;
+		size_t used = strlen(probes_text);
+
+		report_probe(agent, run, agent->slots[i].attached ? PROBE_ATTACHED : PROBE_UNAVAILABLE);
+		if (agent->slots[i].attached)
+			snprintf(probes_text + used, sizeof(probes_text) - used, "%s%s (%s)", used ? ", " : "", run->probe->name,
+				 probe_ways[run->way->kind]);
+	}
+	log_notice("ready: %s", probes_text);
+	output_flush(agent->output);
+}
+
+static void tell_end(struct agent *agent)
+{
+	uint64_t lost = report_total_lost(agent);
+
+	log_notice("%" PRIu64 " records, %" PRIu64 " lost, in %.1f s", agent->probe_records, lost,
+		   (clock_now() - agent->started) / 1e9);
+	if (agent->unfinished)
+		log_error("%s did not take everything within 5 s: %" PRIu64 " records lost", agent->output->name, lost);
+}
+
+static void close_handle(uv_handle_t *handle, void *context)
+{
+	(void)context;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+/* A loop that closes proves that nothing was forgotten; only a write that hangs in the kernel may keep it open. */
+static void end_loop(struct agent *agent)
+{
+	output_free(agent->output);
+	if (agent->unfinished)
+		return;
+	uv_walk(&agent->loop, close_handle, NULL);
+	uv_run(&agent->loop, UV_RUN_DEFAULT);
+	if (uv_loop_close(&agent->loop)) {
+		log_error("the event loop is not empty");
+		abort();
+	}
+	if (agent->clock_step_fd > 0)
+		close(agent->clock_step_fd);
+}
+
+static int run(struct agent *agent, const struct probe *const *chosen, unsigned n, bool named)
+{
+	unsigned attached = attach_probes(agent, chosen, n, named);
+
+	kern_release();
+	malloc_trim(0);	/* the kernel's BTF is large */
+	if (!attached || (named && attached < n)) {
+		if (!named)
+			log_error("no probe can attach: %s", agent->slots[0].run.reason);
+		return EXIT_NO_ATTACH;
+	}
+	if (loop_start(agent)) {
+		log_error("cannot start the event loop");
+		return EXIT_FAILED;
+	}
+	tell_ready(agent);
+	uv_run(&agent->loop, UV_RUN_DEFAULT);
+	tell_end(agent);
+	return agent->exit_code;
+}
+
+int agent_run(const struct config *config, const struct probe *const *chosen, unsigned n_chosen, bool named)
+{
+	struct agent *agent = calloc(1, sizeof(*agent));
+	struct facts facts;
+	int code = EXIT_FAILED;
+
+	if (!agent)
+		return EXIT_FAILED;
+	agent->config = config;
+	agent->started = clock_now();
+	clock_sample();
+	collect_facts(config, &facts);
+	if (uv_loop_init(&agent->loop) || make_plans(agent, &facts))
+		goto out;
+	if (!output_new(&agent->loop, config->output ?: "stdout", &agent->output)) {
+		agent->output->on_progress = loop_output_progress;
+		agent->output->context = agent;
+		code = run(agent, chosen, n_chosen, named);
+	}
+	end_loop(agent);
+out:
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		probe_free(&agent->slots[i].run);
+	for (unsigned i = 0; i < agent->n_records; i++)
+		plan_free(agent->plans[i]);
+	arena_writer_release(&agent->writer);
+	free(agent);
+	return code;
+}

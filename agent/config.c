@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../schema/control.h"
+#include "../schema/tcp_connection.h"
+#include "log.h"
+#include "output/output.h"
+#include "parse.h"
+#include "probe.h"
+
+/* One option. `parse` takes the argument (NULL if there is none) and returns -EINVAL after it has told what is wrong. */
+struct option_row {
+	const char *name;
+	char letter;
+	const char *argument;	/* NULL: takes none */
+	const char *help;
+	int (*parse)(struct config *config, const char *argument);
+	enum filter filter;
+};
+
+static int parse_nic(struct config *config, const char *argument)
+{
+	return parse_list("--nic", argument, ',', config, parse_one_nic);
+}
+
+static int parse_pid(struct config *config, const char *argument)
+{
+	return parse_list("--pid", argument, ',', config, parse_one_pid);
+}
+
+static int parse_port(struct config *config, const char *argument)
+{
+	return parse_list("--port", argument, ',', config, parse_one_port);
+}
+
+static int parse_direction(struct config *config, const char *argument)
+{
+	if (!strcmp(argument, "connect"))
+		config->actions = 1 << ACTION_CONNECT;
+	else if (!strcmp(argument, "accept"))
+		config->actions = 1 << ACTION_ACCEPT;
+	else {
+		log_error("--direction %s: connect or accept", argument);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse_family(struct config *config, uint8_t family)
+{
+	if (config->filters & FILTER_FAMILY && config->families != FAMILY_BIT(family)) {
+		log_error("--ipv4 and --ipv6 exclude each other: without both of them, both are shown");
+		return -EINVAL;
+	}
+	config->families = FAMILY_BIT(family);
+	return 0;
+}
+
+static int parse_ipv4(struct config *config, const char *argument)
+{
+	(void)argument;
+	return parse_family(config, FAMILY_IPV4);
+}
+
+static int parse_ipv6(struct config *config, const char *argument)
+{
+	(void)argument;
+	return parse_family(config, FAMILY_IPV6);
+}
+
+static int parse_cgroup_option(struct config *config, const char *argument)
+{
+	return parse_cgroup(argument, &config->cgroup);
+}
+
+static int parse_way(struct config *config, const char *argument)
+{
+	for (enum probe_way way = WAY_FENTRY; way <= WAY_TRACEPOINT; way++) {
+		if (!strcmp(argument, probe_ways[way])) {
+			config->way = way;
+			return 0;
+		}
+	}
+	log_error("--attach %s: fentry, kprobe or tracepoint", argument);
+	return -EINVAL;
+}
+
+static int parse_interval(struct config *config, const char *argument)
+{
+	if (if_nametoindex(argument)) {
+		log_error("--interval %s: a number of seconds; for the NIC use --nic %s", argument, argument);
+		return -EINVAL;
+	}
+	return parse_seconds("--interval", argument, &config->interval_ns);
+}
+
+static int parse_duration(struct config *config, const char *argument)
+{
+	return parse_seconds("--duration", argument, &config->duration_ns);
+}
+
+static int parse_count(struct config *config, const char *argument)
+{
+	return parse_number("--count", argument, 1, INT64_MAX, &config->count);
+}
+
+static int parse_ring_size(struct config *config, const char *argument)
+{
+	uint64_t bytes;
+	int err = parse_size("--ring-size", argument, 4096, 1 << 30, &bytes);
+
+	if (err)
+		return err;
+	if (bytes & (bytes - 1) || bytes % sysconf(_SC_PAGESIZE)) {
+		log_error("--ring-size %s: a power of two of at least a page, such as 64K or 1M", argument);
+		return -EINVAL;
+	}
+	config->ring_bytes = bytes;
+	return 0;
+}
+
+static int parse_output(struct config *config, const char *argument)
+{
+	if (config->output) {
+		log_error("--output %s: one output is all that this version writes to", argument);
+		return -EINVAL;
+	}
+	config->output = argument;
+	return output_check(argument);
+}
+
+static int parse_host(struct config *config, const char *argument)
+{
+	if (!*argument || strlen(argument) >= sizeof(config->host)) {
+		log_error("--host: a name of 1 to %zu bytes", sizeof(config->host) - 1);
+		return -EINVAL;
+	}
+	strcpy(config->host, argument);
+	return 0;
+}
+
+static int parse_quiet(struct config *config, const char *argument)
+{
+	(void)argument;
+	config->quiet = true;
+	return 0;
+}
+
+static int parse_verbose(struct config *config, const char *argument)
+{
+	(void)argument;
+	config->verbose = true;
+	return 0;
+}
+
+static int parse_json(struct config *config, const char *argument)
+{
+	(void)argument;
+	config->json = true;
+	return 0;
+}
+
+static int parse_write(struct config *config, const char *argument)
+{
+	config->write_dir = argument;
+	return 0;
+}
+
+static int parse_version(struct config *config, const char *argument)
+{
+	(void)argument;
+	config->command = COMMAND_VERSION;
+	return 0;
+}
+
+static int parse_help(struct config *config, const char *argument)
+{
+	(void)argument;
+	config->command = COMMAND_HELP;
+	return 0;
+}
+
+static const struct option_row option_rows[] = {
+	{ "nic", 'n', "NAME[,...]", "only these NICs", parse_nic, FILTER_NIC },
+	{ "pid", 'p', "PID[,...]", "only connections of these processes", parse_pid, FILTER_PID },
+	{ "port", 'P', "PORT[,...]", "only connections with these local ports", parse_port, FILTER_PORT },
+	{ "direction", 'r', "connect|accept", "only connections that this host opened, or that it accepted", parse_direction, FILTER_DIRECTION },
+	{ "ipv4", '4', NULL, "only IPv4 (v4-mapped addresses are IPv4)", parse_ipv4, FILTER_FAMILY },
+	{ "ipv6", '6', NULL, "only IPv6", parse_ipv6, FILTER_FAMILY },
+	{ "cgroup", 0, "PATH|ID", "only sockets of this cgroup (v2) and of those below it", parse_cgroup_option, FILTER_CGROUP },
+	{ "interval", 'i', "SEC", "time between records of interval probes (default 1, fractions allowed)", parse_interval, 0 },
+	{ "attach", 0, "fentry|kprobe|tracepoint", "attach to the kernel in this way only", parse_way, 0 },
+	{ "output", 'o', "SPEC", "where records go: stdout[,agent=yes|no][,full=block|drop-oldest|drop-newest][,queue=SIZE][,probes=A+B]", parse_output, 0 },
+	{ "label", 0, "KEY=VALUE", "put this label on every record (repeatable)", parse_label, 0 },
+	{ "host", 0, "NAME", "host.name in the records (default: the host's name)", parse_host, 0 },
+	{ "count", 0, "N", "end after N probe records", parse_count, 0 },
+	{ "duration", 0, "SEC", "end after SEC seconds", parse_duration, 0 },
+	{ "ring-size", 0, "SIZE", "ring buffer of each probe, a power of two (default 1M)", parse_ring_size, 0 },
+	{ "json", 0, NULL, "with `list`: as JSON", parse_json, 0 },
+	{ "write", 0, "DIR", "with `schema`: write all schemas, templates and the field reference into DIR", parse_write, 0 },
+	{ "quiet", 'q', NULL, "no notices on stderr", parse_quiet, 0 },
+	{ "verbose", 'v', NULL, "more about what is done, on stderr", parse_verbose, 0 },
+	{ "version", 'V', NULL, "print the version and end", parse_version, 0 },
+	{ "help", 'h', NULL, "print this and end", parse_help, 0 },
+};
+#define N_OPTIONS (sizeof(option_rows) / sizeof(option_rows[0]))
+
+void config_help(void)
+{
+	printf("netline: the kernel's network stack as JSON Lines\n\n"
+	       "  netline [OPTION...] [PROBE...]   stream records to stdout until Ctrl-C; without PROBE: the default set\n"
+	       "  netline list [--json]            probes, how each attaches on this kernel, or why it cannot\n"
+	       "  netline schema [RECORD]          the JSON Schema of a record type, or of all\n\nProbes:\n");
+	for (unsigned i = 0; i < n_probes; i++)
+		printf("  %-18s %s%s\n", probes[i]->name, probes[i]->summary, probes[i]->by_default ? "" : " (not in the default set)");
+	printf("  %-18s every probe\n\nOptions:\n", "all");
+	for (size_t i = 0; i < N_OPTIONS; i++) {
+		const struct option_row *row = &option_rows[i];
+		char text[64];
+
+		snprintf(text, sizeof(text), "%c%c%s --%s%s%s", row->letter ? '-' : ' ', row->letter ? row->letter : ' ',
+			 row->letter ? "," : " ", row->name, row->argument ? " " : "", row->argument ? row->argument : "");
+		printf("  %-34s %s\n", text, row->help);
+	}
+	printf("\nExit status: 0 done; 1 failed at run time; 2 wrong usage or unknown NIC; 3 cannot attach to the kernel.\n");
+}
+
+static int apply(struct config *config, const struct option_row *row, const char *argument)
+{
+	int err = row->parse(config, argument);
+
+	if (err || !row->filter || config->filters & row->filter)
+		return err;
+	config->filters |= row->filter;
+	snprintf(config->filter_names + strlen(config->filter_names), sizeof(config->filter_names) - strlen(config->filter_names),
+		 "%s--%s", config->filter_names[0] ? ", " : "", row->name);
+	return 0;
+}
+
+static int take_words(struct config *config, int n, char **words)
+{
+	if (n && (!strcmp(words[0], "list") || !strcmp(words[0], "schema")) && config->command == COMMAND_RUN) {
+		config->command = words[0][0] == 'l' ? COMMAND_LIST : COMMAND_SCHEMA;
+		words++;
+		n--;
+	}
+	if (n > MAX_PROBES) {
+		log_error("too many words: %s", words[MAX_PROBES]);
+		return -EINVAL;
+	}
+	for (int i = 0; i < n; i++)
+		config->words[config->n_words++] = words[i];
+	return 0;
+}
+
+/* What an option says about the command that it stands with. */
+static int check_together(const struct config *config)
+{
+	if (config->command == COMMAND_HELP || config->command == COMMAND_VERSION)
+		return 0;
+	if (config->json && config->command != COMMAND_LIST) {
+		log_error("--json goes with `netline list`: records are JSON already");
+		return -EINVAL;
+	}
+	if (config->write_dir && config->command != COMMAND_SCHEMA) {
+		log_error("--write goes with `netline schema`");
+		return -EINVAL;
+	}
+	if (config->command == COMMAND_LIST && config->n_words) {
+		log_error("list: takes no %s", config->words[0]);
+		return -EINVAL;
+	}
+	if (config->command == COMMAND_SCHEMA && config->n_words > 1) {
+		log_error("schema: one record type at a time, or none for all");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void defaults(struct config *config)
+{
+	memset(config, 0, sizeof(*config));
+	config->families = FAMILY_BIT(FAMILY_IPV4) | FAMILY_BIT(FAMILY_IPV6);
+	config->actions = 1 << ACTION_CONNECT | 1 << ACTION_ACCEPT;
+	config->interval_ns = 1000000000;
+	config->ring_bytes = 1 << 20;
+	if (gethostname(config->host, sizeof(config->host) - 1) || !config->host[0])
+		strcpy(config->host, "localhost");
+}
+
+int config_parse(struct config *config, int argc, char **argv)
+{
+	struct option longs[N_OPTIONS + 1] = { 0 };
+	char shorts[3 * N_OPTIONS + 2] = ":", *letter = shorts + 1;
+	int c, index;
+
+	defaults(config);
+	for (size_t i = 0; i < N_OPTIONS; i++) {
+		longs[i] = (struct option){ .name = option_rows[i].name, .has_arg = !!option_rows[i].argument, .val = 256 + i };
+		if (option_rows[i].letter)
+			*letter++ = option_rows[i].letter;
+		if (option_rows[i].letter && option_rows[i].argument)
+			*letter++ = ':';
+	}
+	while ((c = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		if (c == ':' || c == '?') {
+			log_error(c == ':' ? "%s: needs an argument; see netline --help" : "%s: no such option; see netline --help",
+				  argv[optind - 1]);
+			return -EINVAL;
+		}
+		for (index = 0; index < (int)N_OPTIONS; index++)
+			if (c == 256 + index || c == option_rows[index].letter)
+				break;
+		if (apply(config, &option_rows[index], optarg))
+			return -EINVAL;
+	}
+	if (take_words(config, argc - optind, argv + optind))
+		return -EINVAL;
+	log_set_level(config->quiet ? LOG_LEVEL_ERROR : config->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_NOTICE);
+	return check_together(config);
+}
+
+void config_release(struct config *config)
+{
+	for (unsigned i = 0; i < config->n_nics; i++)
+		free(config->nics[i]);
+	for (unsigned i = 0; i < config->n_labels; i++)
+		free((char *)config->labels[i].key);	/* key and value are one allocation */
+}

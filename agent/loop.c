@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What happens in a run: records from rings and ticks to the output, timers, and the end in order. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "ring.h"
+#include "run.h"
+
+#define BATCH_RECORDS 512	/* between two looks at the other handles of the loop */
+#define GATHER_MS 50
+#define STATUS_MS 10000
+#define SHUTDOWN_MS 5000
+
+/* --- records --- */
+
+/* Headers define records as static: each source file has its own copy. */
+unsigned agent_dataset(const struct agent *agent, const struct record *record)
+{
+	unsigned i = 0;
+
+	while (strcmp(agent->records[i]->name, record->name))
+		i++;
+	return i;
+}
+
+/* False: the line is too long. */
+static bool write_record(struct agent *agent, unsigned dataset, const void *wire)
+{
+	struct plan *plan = agent->plans[dataset];
+	char *out = arena_room(&agent->writer, plan_room(plan));
+	size_t length;
+
+	if (!out) {
+		log_error("no memory for records");
+		abort();
+	}
+	length = plan_encode(plan, wire, agent->sequences[dataset] + 1, clock_offset(), out);
+	if (length > LINE_MAX_BYTES)
+		return false;
+	agent->sequences[dataset]++;
+	output_push(agent->output, agent->writer.arena, agent->writer.arena->used, length, dataset);
+	arena_commit(&agent->writer, length);
+	return true;
+}
+
+void agent_write(struct agent *agent, const struct record *record, const void *wire)
+{
+	if (strcmp(record->name, "agent_lost") && !agent->output->spec.agent_records)
+		return;
+	write_record(agent, agent_dataset(agent, record), wire);
+}
+
+/* Where a probe's records go. */
+void loop_take_record(struct probe_run *run, const void *wire)
+{
+	struct probe_slot *slot = run->context;
+	struct agent *agent = slot->agent;
+
+	if (agent->config->count && agent->probe_records == agent->config->count) {
+		run->refused++;
+		return;
+	}
+	if (!write_record(agent, slot->dataset, wire)) {
+		run->lost_by[LOST_LINE_TOO_LONG]++;
+		return;
+	}
+	run->emitted++;
+	agent->probe_records++;
+}
+
+static bool take_event(void *context, const void *record, size_t size)
+{
+	struct probe_slot *slot = context;
+
+	(void)size;
+	if (output_blocks(slot->agent->output))
+		return false;
+	loop_take_record(&slot->run, record);
+	return true;
+}
+
+static void flush(struct agent *agent)
+{
+	output_flush(agent->output);
+	if (agent->config->count && agent->probe_records == agent->config->count)
+		loop_stop(agent);
+}
+
+/* --- rings --- */
+
+static void on_gathered(uv_timer_t *timer);
+
+static void drain(struct probe_slot *slot)
+{
+	if (!slot->run.ring)
+		return;
+	if (ring_drain(slot->run.ring, BATCH_RECORDS, take_event, slot) == BATCH_RECORDS)
+		uv_timer_start(&slot->gather, on_gathered, 0, 0);
+}
+
+static void drain_all(struct agent *agent)
+{
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		drain(&agent->slots[i]);
+	flush(agent);
+}
+
+static void on_gathered(uv_timer_t *timer)
+{
+	struct probe_slot *slot = timer->data;
+
+	drain(slot);
+	flush(slot->agent);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+	struct probe_slot *slot = poll->data;
+
+	(void)status;
+	(void)events;
+	ring_acknowledge(slot->run.ring);
+	if (ring_pending(slot->run.ring) >= slot->run.settings.wake_bytes)
+		on_gathered(&slot->gather);
+	else if (!uv_is_active((uv_handle_t *)&slot->gather))
+		uv_timer_start(&slot->gather, on_gathered, GATHER_MS, 0);
+}
+
+/* --- timers --- */
+
+static void tick_all(struct agent *agent)
+{
+	uint64_t now = clock_now();
+
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		if (agent->slots[i].attached && agent->slots[i].run.probe->tick)
+			agent->slots[i].run.probe->tick(&agent->slots[i].run, now);
+}
+
+/* While the output blocks, intervals grow longer instead of being lost. */
+static void on_tick(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	if (output_blocks(agent->output))
+		return;
+	tick_all(agent);
+	flush(agent);
+}
+
+static void on_second(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	clock_sample();
+	report_losses(agent);
+	flush(agent);
+}
+
+static void on_status(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	report_status(agent);
+	flush(agent);
+}
+
+static void on_duration(uv_timer_t *timer)
+{
+	loop_stop(timer->data);
+}
+
+/* What happened before the step is written with the old offset. */
+static void on_clock_step(uv_poll_t *poll, int status, int events)
+{
+	struct agent *agent = poll->data;
+
+	(void)status;
+	(void)events;
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		if (agent->slots[i].run.ring)
+			ring_drain(agent->slots[i].run.ring, UINT32_MAX, take_event, &agent->slots[i]);
+	clock_step_acknowledge(agent->clock_step_fd);
+	clock_sample();
+	flush(agent);
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+	struct agent *agent = signal->data;
+
+	if (agent->stopping && number == SIGINT)
+		_exit(130);	/* asked twice */
+	loop_stop(agent);
+}
+
+/* --- the end --- */
+
+static void finish(struct agent *agent)
+{
+	agent->finished = true;
+	uv_stop(&agent->loop);
+}
+
+/* Whether all that the kernel's side has made is in records; a program may still be running on another CPU. */
+static bool rings_empty(struct agent *agent)
+{
+	struct probe_totals totals;
+	bool empty = true;
+
+	for (unsigned i = 0; i < agent->n_slots; i++) {
+		struct probe_slot *slot = &agent->slots[i];
+
+		if (!slot->attached || !slot->run.ring)
+			continue;
+		drain(slot);
+		probe_read_totals(&slot->run, &totals);
+		empty = empty && !totals.in_flight && !ring_pending(slot->run.ring);
+	}
+	return empty;
+}
+
+static void last_records(struct agent *agent)
+{
+	tick_all(agent);
+	report_losses(agent);
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		if (agent->slots[i].attached)
+			report_probe(agent, &agent->slots[i].run, PROBE_DETACHED);
+	if (agent->output->spec.agent_records)
+		report_status(agent);
+}
+
+static void try_finish(struct agent *agent);
+
+static void on_retry(uv_timer_t *timer)
+{
+	try_finish(timer->data);
+}
+
+/* Goes on with the end as far as the output lets it; called again when it has made progress. */
+static void try_finish(struct agent *agent)
+{
+	if (agent->finished)
+		return;
+	if (!agent->last_written && !rings_empty(agent)) {
+		output_flush(agent->output);
+		if (!output_blocks(agent->output))
+			uv_timer_start(&agent->tick, on_retry, 1, 0);
+		return;
+	}
+	if (!agent->last_written) {
+		agent->last_written = true;
+		last_records(agent);
+	}
+	output_flush(agent->output);
+	if (output_idle(agent->output) || agent->output->state == OUTPUT_CLOSED)
+		finish(agent);
+}
+
+static bool count_as_lost(void *context, const void *record, size_t size)
+{
+	struct probe_slot *slot = context;
+
+	(void)record;
+	(void)size;
+	slot->run.lost_by[LOST_SHUTDOWN]++;
+	return true;
+}
+
+/* The output did not take everything in time. */
+static void on_deadline(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		if (agent->slots[i].run.ring)
+			ring_drain(agent->slots[i].run.ring, UINT32_MAX, count_as_lost, &agent->slots[i]);
+	agent->unfinished = true;
+	agent->exit_code = EXIT_FAILED;
+	finish(agent);
+}
+
+void loop_stop(struct agent *agent)
+{
+	if (agent->stopping)
+		return;
+	agent->stopping = true;
+	uv_timer_stop(&agent->tick);
+	uv_timer_stop(&agent->second);
+	uv_timer_stop(&agent->status);
+	uv_timer_stop(&agent->duration);
+	uv_timer_start(&agent->deadline, on_deadline, SHUTDOWN_MS, 0);
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		if (agent->slots[i].attached)
+			probe_detach(&agent->slots[i].run);
+	try_finish(agent);
+}
+
+/* The reader of the only output went away: that is how `netline | head` ends. */
+static void on_output_closed(struct agent *agent)
+{
+	if (agent->output->error != -EPIPE) {
+		log_error("%s: %s", agent->output->name, strerror(-agent->output->error));
+		agent->exit_code = EXIT_FAILED;
+	}
+	loop_stop(agent);
+}
+
+void loop_output_progress(struct output *output, void *context)
+{
+	struct agent *agent = context;
+
+	if (output->state == OUTPUT_CLOSED && !agent->stopping)
+		on_output_closed(agent);
+	else if (agent->stopping)
+		try_finish(agent);
+	else
+		drain_all(agent);
+}
+
+static void start_timer(struct agent *agent, uv_timer_t *timer, uv_timer_cb callback, uint64_t ms, bool repeat)
+{
+	uv_timer_init(&agent->loop, timer);
+	timer->data = agent;
+	if (ms)
+		uv_timer_start(timer, callback, ms, repeat ? ms : 0);
+}
+
+static void start_signal(struct agent *agent, uv_signal_t *signal, int number)
+{
+	uv_signal_init(&agent->loop, signal);
+	signal->data = agent;
+	uv_signal_start(signal, on_signal, number);
+}
+
+int loop_start(struct agent *agent)
+{
+	const struct config *config = agent->config;
+	int err = 0;
+
+	start_timer(agent, &agent->tick, on_tick, config->interval_ns / 1000000, true);
+	start_timer(agent, &agent->second, on_second, 1000, true);
+	start_timer(agent, &agent->status, on_status, agent->output->spec.agent_records ? STATUS_MS : 0, true);
+	start_timer(agent, &agent->duration, on_duration, config->duration_ns / 1000000, false);
+	start_timer(agent, &agent->deadline, on_deadline, 0, false);
+	start_signal(agent, &agent->interrupt, SIGINT);
+	start_signal(agent, &agent->terminate, SIGTERM);
+	start_signal(agent, &agent->hangup, SIGHUP);
+	signal(SIGPIPE, SIG_IGN);
+	agent->clock_step_fd = clock_step_fd();
+	if (agent->clock_step_fd >= 0) {
+		err = uv_poll_init(&agent->loop, &agent->clock_step, agent->clock_step_fd);
+		agent->clock_step.data = agent;
+		err = err ?: uv_poll_start(&agent->clock_step, UV_READABLE, on_clock_step);
+	}
+	for (unsigned i = 0; i < agent->n_slots && !err; i++) {
+		struct probe_slot *slot = &agent->slots[i];
+
+		uv_timer_init(&agent->loop, &slot->gather);
+		slot->gather.data = slot->ready.data = slot;
+		if (!slot->run.ring)
+			continue;
+		err = uv_poll_init(&agent->loop, &slot->ready, ring_fd(slot->run.ring)) ?: uv_poll_start(&slot->ready, UV_READABLE, on_ready);
+		if (!err)
+			on_ready(&slot->ready, 0, 0);	/* what came before we listened */
+	}
+	return err;
+}

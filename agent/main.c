@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <bpf/libbpf.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "kern.h"
+#include "log.h"
+#include "probe.h"
+#include "schema.h"
+
+static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	char text[512];
+
+	if (level == LIBBPF_DEBUG)
+		return 0;
+	vsnprintf(text, sizeof(text), format, args);
+	text[strcspn(text, "\n")] = 0;
+	log_debug("%s", text);
+	return 0;
+}
+
+/* A file that is opened later must not become stdin, stdout or stderr. False: there is no stdout. */
+static bool standard_files(void)
+{
+	bool have_stdout = fcntl(STDOUT_FILENO, F_GETFD) >= 0;
+
+	while (true) {
+		int fd = open("/dev/null", O_RDWR);
+
+		if (fd < 0 || fd > STDERR_FILENO) {
+			if (fd >= 0)
+				close(fd);
+			return have_stdout;
+		}
+	}
+}
+
+static void hint_word(const char *word)
+{
+	if (word[0] && strspn(word, "0123456789") == strlen(word))
+		log_error("%s is no probe: for a process use --pid %s, for a port --port %s, for the interval --interval %s", word, word,
+			  word, word);
+	else if (if_nametoindex(word))
+		log_error("%s is no probe: for a NIC use --nic %s", word, word);
+	else
+		log_error("%s is no probe; `netline list` shows all of them", word);
+}
+
+static int choose_named(const struct config *config, const struct probe **chosen, unsigned *n)
+{
+	for (unsigned i = 0; i < config->n_words; i++) {
+		bool all = !strcmp(config->words[i], "all"), found = all;
+
+		for (unsigned j = 0; j < n_probes; j++) {
+			bool again = false;
+
+			if (!all && strcmp(probes[j]->name, config->words[i]))
+				continue;
+			found = true;
+			for (unsigned k = 0; k < *n; k++)
+				again = again || chosen[k] == probes[j];
+			if (!again)
+				chosen[(*n)++] = probes[j];
+		}
+		if (!found) {
+			hint_word(config->words[i]);
+			return -EINVAL;
+		}
+	}
+	for (unsigned i = 0; i < *n; i++) {
+		if (config->filters & ~chosen[i]->filters) {
+			log_error("%s cannot apply all of %s", chosen[i]->name, config->filter_names);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+/* The default set shrinks to the probes that can apply every filter. */
+static int choose_default(const struct config *config, const struct probe **chosen, unsigned *n)
+{
+	unsigned all = 0;
+	char names[256] = "";
+
+	for (unsigned i = 0; i < n_probes; i++) {
+		all += probes[i]->by_default;
+		if (!probes[i]->by_default || config->filters & ~probes[i]->filters)
+			continue;
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", names[0] ? ", " : "", probes[i]->name);
+		chosen[(*n)++] = probes[i];
+	}
+	if (!*n) {
+		log_error("no probe can apply %s together", config->filter_names);
+		return -EINVAL;
+	}
+	if (*n < all)
+		log_notice("%s: only %s can apply it", config->filter_names, names);
+	return 0;
+}
+
+static int run(const struct config *config)
+{
+	const struct probe *chosen[MAX_PROBES];
+	unsigned n = 0;
+	int err;
+
+	err = config->n_words ? choose_named(config, chosen, &n) : choose_default(config, chosen, &n);
+	for (unsigned i = 0; i < n && !err; i++)
+		if (chosen[i]->check)
+			err = chosen[i]->check(config);
+	return err ? EXIT_USAGE : agent_run(config, chosen, n, config->n_words > 0);
+}
+
+static int list(const struct config *config)
+{
+	json_t *all = json_array();
+	int code = EXIT_DONE;
+
+	for (unsigned i = 0; i < n_probes; i++) {
+		struct probe_run run;
+		bool fits = !probe_choose(&run, probes[i], config);
+
+		if (!config->json)
+			printf("%-16s %-11s %s\n", probes[i]->name, fits ? probe_ways[run.way->kind] : "unavailable",
+			       fits ? run.hooks : run.reason);
+		else if (fits)
+			json_array_append_new(all, json_pack("{ss ss ss}", "name", probes[i]->name, "way", probe_ways[run.way->kind],
+							     "hooks", run.hooks));
+		else
+			json_array_append_new(all, json_pack("{ss ss}", "name", probes[i]->name, "unavailable", run.reason));
+		probe_free(&run);
+	}
+	if (config->json && (json_dumpf(all, stdout, JSON_INDENT(2)) || putchar('\n') == EOF))
+		code = EXIT_FAILED;
+	json_decref(all);
+	kern_release();
+	return fflush(stdout) ? EXIT_FAILED : code;
+}
+
+static int schema(const struct config *config)
+{
+	const struct record *records[MAX_RECORDS];
+	unsigned n = agent_record_types(records);
+	int err;
+
+	if (config->write_dir) {
+		err = schema_write_all(config->write_dir, records, n);
+		if (err)
+			log_error("schema --write %s: %s", config->write_dir, strerror(-err));
+		return err ? EXIT_FAILED : EXIT_DONE;
+	}
+	if (!config->n_words)
+		return schema_print_all(records, n, stdout) || fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(records[i]->name, config->words[0]))
+			return schema_print(records[i], stdout) || fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+	log_error("schema %s: no such record; `netline schema | jq keys` names them", config->words[0]);
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	struct config config;
+	bool have_stdout = standard_files();
+	int code = EXIT_USAGE;
+
+	libbpf_set_print(print_libbpf);
+	if (config_parse(&config, argc, argv))
+		goto out;
+	if (!have_stdout) {
+		log_error("stdout is closed: there is nowhere to write to");
+		code = EXIT_FAILED;
+		goto out;
+	}
+	switch (config.command) {
+	case COMMAND_RUN:
+		code = run(&config);
+		break;
+	case COMMAND_LIST:
+		code = list(&config);
+		break;
+	case COMMAND_SCHEMA:
+		code = schema(&config);
+		break;
+	case COMMAND_HELP:
+		config_help();
+		code = EXIT_DONE;
+		break;
+	case COMMAND_VERSION:
+		printf("netline %s\n", NETLINE_VERSION);
+		code = EXIT_DONE;
+	}
+out:
+	config_release(&config);
+	return code;
+}

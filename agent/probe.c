@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "probe.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kern.h"
+#include "log.h"
+#include "probes/list.h"
+#include "ring.h"
+
+#define MAX_WAKE_BYTES 65536
+
+#define DECLARE(name) extern const struct probe name##_probe;
+PROBE_LIST(DECLARE)
+#define ADDRESS(name) &name##_probe,
+const struct probe *const probes[] = { PROBE_LIST(ADDRESS) };
+const unsigned n_probes = sizeof(probes) / sizeof(probes[0]);
+
+const struct probe *probe_find(const char *name)
+{
+	for (unsigned i = 0; i < n_probes; i++)
+		if (!strcmp(probes[i]->name, name))
+			return probes[i];
+	return NULL;
+}
+
+int probe_fail(struct probe_run *run, int err, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(run->reason, sizeof(run->reason), format, args);
+	va_end(args);
+	return err;
+}
+
+/* The part of a section's name after its kind: the hook. */
+static const char *hook_of(const struct bpf_program *program)
+{
+	const char *slash = strchr(bpf_program__section_name(program), '/');
+
+	return slash ? slash + 1 : "";
+}
+
+static bool section_is(const struct bpf_program *program, const char *kind)
+{
+	size_t len = strlen(kind);
+	const char *section = bpf_program__section_name(program);
+
+	return !strncmp(section, kind, len) && section[len] == '/';
+}
+
+static int check_hook(struct probe_run *run, const struct bpf_program *program)
+{
+	const char *hook = hook_of(program);
+	int err;
+
+	if (section_is(program, "tp_btf")) {
+		err = kern_tracepoint_params(hook);
+		return err < 0 ? probe_fail(run, err, "the kernel has no tracepoint %s", hook) : 0;
+	}
+	if (section_is(program, "fentry") || section_is(program, "fexit")) {
+		err = kern_try_fentry();
+		if (err)
+			return probe_fail(run, err, "the kernel refuses fentry programs (%s)", strerror(-err));
+		return kern_function_params(hook) < 0 ? probe_fail(run, -ENOENT, "the kernel has no function %s", hook) : 0;
+	}
+	if (section_is(program, "kprobe") || section_is(program, "kretprobe")) {
+		err = kern_try_kprobe();
+		return err ? probe_fail(run, err, "the kernel has no kprobes") : 0;
+	}
+	return 0;	/* iterators */
+}
+
+static int add_hook(struct probe_run *run, const char *hook)
+{
+	size_t used = strlen(run->hooks), len = strlen(hook);
+	const char *there = strstr(run->hooks, hook);
+
+	if (there && (there[len] == ',' || !there[len]))
+		return 0;
+	if (used + len + 2 > sizeof(run->hooks))
+		return probe_fail(run, -ENOSPC, "too many hooks");
+	sprintf(run->hooks + used, "%s%s", used ? "," : "", hook);
+	return 0;
+}
+
+int probe_load_only(struct probe_run *run, const char *name)
+{
+	struct bpf_program *program = bpf_object__find_program_by_name(run->object, name);
+
+	if (!program)
+		return probe_fail(run, -ENOENT, "there is no program %s", name);
+	return bpf_program__set_autoload(program, true);
+}
+
+int probe_enable(struct probe_run *run, const char *name)
+{
+	struct bpf_program *program = bpf_object__find_program_by_name(run->object, name);
+	int err;
+
+	if (!program || run->n_programs == MAX_PROGRAMS)
+		return probe_fail(run, -ENOENT, "there is no program %s", name);
+	err = check_hook(run, program) ?: add_hook(run, hook_of(program)) ?: bpf_program__set_autoload(program, true);
+	if (!err)
+		run->programs[run->n_programs++] = program;
+	return err;
+}
+
+static int enable_all(struct probe_run *run, const char *const *names)
+{
+	int err = 0;
+
+	for (; names && *names && !err; names++)
+		err = probe_enable(run, *names);
+	return err;
+}
+
+static void unload(struct probe_run *run)
+{
+	for (unsigned i = 0; i < run->n_programs; i++)
+		bpf_link__destroy(run->links[i]);
+	memset(run->links, 0, sizeof(run->links));
+	ring_free(run->ring);
+	run->ring = NULL;
+	bpf_object__close(run->object);
+	run->object = NULL;
+	run->n_programs = 0;
+	run->hooks[0] = 0;
+}
+
+/* Opens the object and enables the programs of one way. */
+static int open_way(struct probe_run *run, const struct way *way)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = run->probe->name);
+	size_t size = (const char *)run->probe->object_end - (const char *)run->probe->object;
+
+	run->object = bpf_object__open_mem(run->probe->object, size, &opts);
+	if (!run->object)
+		return probe_fail(run, -errno, "cannot open the BPF object: %s", strerror(errno));
+	run->way = way;
+	run->settings = (struct settings){ 0 };
+	return enable_all(run, way->programs) ?: enable_all(run, run->probe->programs) ?:
+	       (run->probe->configure ? run->probe->configure(run) : 0);
+}
+
+static int prepare_ring(struct probe_run *run)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(run->object, "events");
+
+	run->settings.wake_bytes = run->config->ring_bytes / 4 < MAX_WAKE_BYTES ? run->config->ring_bytes / 4 : MAX_WAKE_BYTES;
+	return map ? bpf_map__set_max_entries(map, run->config->ring_bytes) : 0;
+}
+
+static int load(struct probe_run *run)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(run->object, ".rodata.settings");
+	int err = map ? bpf_map__set_initial_value(map, &run->settings, sizeof(run->settings)) : 0;
+
+	if (!err)
+		err = bpf_object__load(run->object);
+	if (err)
+		return probe_fail(run, err, "the kernel refuses the programs: %s", strerror(-err));
+	map = bpf_object__find_map_by_name(run->object, "events");
+	if (map)
+		err = ring_new(bpf_map__fd(map), run->config->ring_bytes, &run->ring);
+	return err ? probe_fail(run, err, "cannot map the ring buffer: %s", strerror(-err)) : 0;
+}
+
+static int attach(struct probe_run *run)
+{
+	for (unsigned i = 0; i < run->n_programs; i++) {
+		run->links[i] = bpf_program__attach(run->programs[i]);
+		if (!run->links[i])
+			return probe_fail(run, -errno, "cannot attach to %s: %s", hook_of(run->programs[i]), strerror(errno));
+	}
+	return 0;
+}
+
+static int start_way(struct probe_run *run, const struct way *way)
+{
+	const struct probe *probe = run->probe;
+
+	return open_way(run, way) ?: prepare_ring(run) ?: load(run) ?: (probe->loaded ? probe->loaded(run) : 0) ?:
+	       attach(run) ?: (probe->attached ? probe->attached(run) : 0);
+}
+
+/* Tries the ways in order; `try` leaves the object open on success. */
+static int first_way(struct probe_run *run, int (*try)(struct probe_run *run, const struct way *way))
+{
+	char reasons[sizeof(run->reason)] = "";
+	int err = -EOPNOTSUPP;
+
+	if (!kern_permitted(run->reason, sizeof(run->reason)))
+		return -EPERM;
+	if (!kern_has_btf())
+		return probe_fail(run, -ENOENT, "the kernel has no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF");
+	for (unsigned i = 0; i < run->probe->n_ways; i++) {
+		const struct way *way = &run->probe->ways[i];
+
+		if (run->config->way && run->config->way != way->kind)
+			continue;
+		err = try(run, way);
+		if (!err)
+			return 0;
+		log_debug("%s: %s: %s", run->probe->name, probe_ways[way->kind], run->reason);
+		snprintf(reasons + strlen(reasons), sizeof(reasons) - strlen(reasons), "%s%s: %.100s", reasons[0] ? "; " : "",
+			 probe_ways[way->kind], run->reason);
+		unload(run);
+	}
+	run->way = NULL;
+	if (!reasons[0])
+		return probe_fail(run, -EOPNOTSUPP, "it has no way %s", probe_ways[run->config->way]);
+	strcpy(run->reason, reasons);
+	return err;
+}
+
+static int begin(struct probe_run *run, const struct probe *probe, const struct config *config)
+{
+	*run = (struct probe_run){ .probe = probe, .config = config };
+	run->state = calloc(1, probe->state_size + 1);
+	return run->state ? 0 : probe_fail(run, -ENOMEM, "no memory");
+}
+
+int probe_start(struct probe_run *run, const struct probe *probe, const struct config *config)
+{
+	return begin(run, probe, config) ?: first_way(run, start_way);
+}
+
+int probe_choose(struct probe_run *run, const struct probe *probe, const struct config *config)
+{
+	return begin(run, probe, config) ?: first_way(run, open_way);
+}
+
+static void read_counters(struct probe_run *run)
+{
+	int n = libbpf_num_possible_cpus(), fd = probe_map_fd(run, "counters");
+	struct counters *per_cpu = n > 0 ? calloc(n, sizeof(*per_cpu)) : NULL;
+	uint32_t key = 0;
+
+	if (per_cpu && fd >= 0 && !bpf_map_lookup_elem(fd, &key, per_cpu)) {
+		run->counters = (struct counters){ 0 };
+		for (int i = 0; i < n; i++) {
+			run->counters.produced += per_cpu[i].produced;
+			run->counters.filtered += per_cpu[i].filtered;
+			run->counters.ring_full += per_cpu[i].ring_full;
+			run->counters.map_full += per_cpu[i].map_full;
+		}
+	}
+	free(per_cpu);
+}
+
+static void read_programs(struct probe_run *run)
+{
+	uint64_t missed = 0;
+
+	run->bpf_runs = run->bpf_ns = 0;
+	for (unsigned i = 0; i < run->n_programs; i++) {
+		struct bpf_prog_info info = { 0 };
+		uint32_t size = sizeof(info);
+
+		if (bpf_obj_get_info_by_fd(bpf_program__fd(run->programs[i]), &info, &size))
+			continue;
+		run->bpf_runs += info.run_cnt;
+		run->bpf_ns += info.run_time_ns;
+		missed += info.recursion_misses;
+	}
+	run->lost_by[LOST_RECURSION] = missed;
+}
+
+void probe_read_totals(struct probe_run *run, struct probe_totals *ret_totals)
+{
+	uint64_t lost = 0, produced, accounted;
+
+	if (run->object) {
+		read_counters(run);
+		read_programs(run);
+	}
+	run->lost_by[LOST_RING_FULL] = run->counters.ring_full;
+	run->lost_by[LOST_MAP_FULL] = run->counters.map_full;
+	for (unsigned i = 0; i < LOST_REASONS; i++)
+		lost += run->lost_by[i];
+	produced = run->counters.produced + run->produced_here + run->lost_by[LOST_RECURSION];
+	accounted = run->emitted + run->counters.filtered + run->refused + lost;
+	*ret_totals = (struct probe_totals){
+		.produced = run->is_detached ? produced : accounted, .emitted = run->emitted,
+		.filtered = run->counters.filtered + run->refused, .lost = lost, .in_flight = produced - accounted,
+		.bpf_runs = run->bpf_runs ?: UINT64_MAX, .bpf_ns = run->bpf_runs ? run->bpf_ns : UINT64_MAX,
+	};
+}
+
+void probe_detach(struct probe_run *run)
+{
+	if (run->is_detached)
+		return;
+	for (unsigned i = run->n_programs; i-- > 0;) {
+		bpf_link__destroy(run->links[i]);
+		run->links[i] = NULL;
+	}
+	run->is_detached = true;
+	if (run->probe->detached)
+		run->probe->detached(run);
+}
+
+void probe_free(struct probe_run *run)
+{
+	if (run->state && run->probe->release)
+		run->probe->release(run);
+	unload(run);
+	free(run->state);
+	run->state = NULL;
+}

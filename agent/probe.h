@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Probes: what each of them is (struct probe, one table), and one that runs (struct probe_run).
+ *
+ * A probe has its own BPF object, ring, counters, and ways to attach in order of preference. A way fits if every hook of its
+ * programs exists here; hooks are read from the programs' sections. To add a probe: schema/X.h, bpf/X.bpf.c,
+ * agent/probes/X.c, an example, a line in agent/probes/list.h, and a test.
+ */
+#ifndef NETLINE_PROBE_H
+#define NETLINE_PROBE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../schema/agent_lost.h"
+#include "../schema/agent_probe.h"
+#include "../schema/control.h"
+#include "config.h"
+#include "encode.h"
+
+#define MAX_PROGRAMS 16
+
+struct bpf_object;
+struct bpf_link;
+struct bpf_program;
+struct probe_run;
+struct ring;
+
+struct way {
+	enum probe_way kind;
+	const char *const *programs;	/* NULL-terminated, beside those of every way */
+};
+
+struct probe {
+	const char *name;
+	const char *summary;			/* for --help */
+	const struct record *record;
+	const void *object, *object_end;	/* the BPF object, compiled in */
+	const struct way *ways;
+	unsigned n_ways;
+	const char *const *programs;		/* attached in every way; NULL-terminated or NULL */
+	unsigned filters;			/* enum filter bits that it can apply */
+	bool by_default;
+	size_t state_size;			/* of run->state, zeroed */
+
+	/* All may be NULL. Errors: negative errno, with run->reason saying why. */
+	int (*check)(const struct config *config);	/* the user's filters, before anything is loaded; -EINVAL after telling on stderr */
+	int (*configure)(struct probe_run *run);	/* opened, not loaded: settings, sizes, more programs */
+	int (*loaded)(struct probe_run *run);		/* loaded, not attached: filter maps */
+	int (*attached)(struct probe_run *run);
+	void (*tick)(struct probe_run *run, uint64_t now);	/* every interval, and at the end */
+	void (*detached)(struct probe_run *run);		/* before the ring is drained for the last time */
+	void (*release)(struct probe_run *run);
+};
+
+/* Totals since the start; see RECORDS.md. in_flight: in the ring or between two counters of the kernel. */
+struct probe_totals {
+	uint64_t produced, emitted, filtered, lost;
+	uint64_t in_flight;
+	uint64_t bpf_runs, bpf_ns;	/* UINT64_MAX: not counted */
+};
+
+struct probe_run {
+	const struct probe *probe;
+	const struct config *config;
+	struct bpf_object *object;
+	struct settings settings;
+	struct bpf_program *programs[MAX_PROGRAMS];
+	struct bpf_link *links[MAX_PROGRAMS];
+	unsigned n_programs;
+	struct ring *ring;		/* NULL: the probe has none */
+	const struct way *way;
+	char hooks[512];
+	char reason[256];		/* why it is unavailable */
+	void *state;
+
+	/* what the agent counts */
+	uint64_t emitted, produced_here, refused;	/* refused: beyond --count */
+	uint64_t lost_by[LOST_REASONS];
+	struct counters counters;	/* the kernel's, as read last */
+	uint64_t bpf_runs, bpf_ns;
+	bool is_detached;
+
+	/* where records go */
+	void (*sink)(struct probe_run *run, const void *wire);
+	void *context;
+};
+
+extern const struct probe *const probes[];
+extern const unsigned n_probes;
+
+const struct probe *probe_find(const char *name);
+
+/* Chooses a way, loads and attaches. 0, or a negative errno with run->reason in words. The caller ends with probe_stop() and probe_free(). */
+int probe_start(struct probe_run *run, const struct probe *probe, const struct config *config);
+/* Only chooses, for `netline list`: 0 with run->way and run->hooks, or a negative errno with run->reason. */
+int probe_choose(struct probe_run *run, const struct probe *probe, const struct config *config);
+void probe_detach(struct probe_run *run);
+void probe_free(struct probe_run *run);
+
+void probe_read_totals(struct probe_run *run, struct probe_totals *ret_totals);
+/* A record that the agent made itself (interval probes, iterators). */
+void probe_emit(struct probe_run *run, const void *wire);
+
+/* For probes' own code. */
+int probe_fail(struct probe_run *run, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int probe_enable(struct probe_run *run, const char *program);	/* in configure: attach this one too */
+int probe_map_fd(const struct probe_run *run, const char *map);
+void *probe_data(const struct probe_run *run, const char *section);	/* a data section of the object, shared with the programs */
+int probe_load_only(struct probe_run *run, const char *program);	/* in configure: load, for probe_iterate() */
+/* Runs an iterator to its end, over the elements of `map` or NULL; what it writes goes to `take` in whole elements of `size` bytes. */
+int probe_iterate(struct probe_run *run, const char *program, const char *map, size_t size,
+		  void (*take)(struct probe_run *run, const void *element));
+/* Fills a set whose key is an element of the array. */
+int probe_fill_set(struct probe_run *run, const char *map, const void *keys, size_t key_size, unsigned n);
+/* Settings and sets that all probes about connections share: families, pids, ports, cgroup. */
+void probe_connection_settings(struct probe_run *run);
+int probe_connection_sets(struct probe_run *run);
+
+/* Embeds build/bpf/<name>.bpf.o as <name>_object .. <name>_object_end. */
+#define BPF_OBJECT(name) \
+	__asm__(".section .rodata\n.balign 16\n.global " #name "_object\n" #name "_object:\n" \
+		".incbin \"" BPF_DIR "/" #name ".bpf.o\"\n" \
+		".global " #name "_object_end\n" #name "_object_end:\n.byte 0\n.previous\n"); \
+	extern const char name##_object[], name##_object_end[]
+#endif

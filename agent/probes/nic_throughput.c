@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Every tick: all counters of the kernel's side, sorted, are laid beside those of the tick before; NICs of the agent's own
+ * namespace come from rtnetlink as well, so that idle ones have records. Nothing is ever cleared.
+ */
+#include "../../schema/nic_throughput.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../clock.h"
+#include "../kern.h"
+#include "../log.h"
+#include "../nic.h"
+#include "../probe.h"
+
+BPF_OBJECT(nic_throughput);
+
+#define SECOND 1000000000ull
+#define FORGET_NS (60 * SECOND)	/* a NIC of another namespace, or one that is gone, without traffic for so long */
+#define SPEED_NS (10 * SECOND)	/* how often speed and channels are asked of the driver */
+
+struct counted {
+	struct nic_key key;
+	struct nic_counters now;	/* sum of all CPUs */
+	uint64_t skbs, packets, bytes;	/* since the tick before */
+	uint64_t changed;		/* when there was traffic last */
+};
+
+struct rows {
+	struct counted *at;
+	unsigned n, room;
+};
+
+struct nic {
+	struct nic_link link;
+	uint64_t speed_bps, asked;
+};
+
+struct state {
+	uint32_t own_netns, *tick;
+	uint64_t start;
+	struct rows before;
+	struct nic *nics;	/* of the own namespace, by index */
+	unsigned n_nics;
+};
+
+static bool selected(const struct config *config, const char *name)
+{
+	for (unsigned i = 0; i < config->n_nics; i++)
+		if (!strcmp(config->nics[i], name))
+			return true;
+	return !config->n_nics;
+}
+
+static void tell_unknown(const char *name, const struct nic_link *links, unsigned n)
+{
+	char names[512] = "";
+
+	for (unsigned i = 0; i < n && strlen(names) + IF_NAMESIZE + 8 < sizeof(names); i++)
+		sprintf(names + strlen(names), "%s%s", i ? ", " : "", links[i].name);
+	log_error("--nic %s: there is no such NIC; there are %s", name, names);
+}
+
+static int check(const struct config *config)
+{
+	struct nic_link *links;
+	unsigned n, j;
+	int err = config->n_nics ? nic_list(&links, &n) : 0;
+
+	if (err)
+		log_error("--nic: cannot list the NICs: %s", strerror(-err));
+	if (err || !config->n_nics)
+		return err;
+	for (unsigned i = 0; i < config->n_nics && !err; i++) {
+		for (j = 0; j < n && strcmp(links[j].name, config->nics[i]); j++)
+			;
+		if (j == n) {
+			tell_unknown(config->nics[i], links, n);
+			err = -EINVAL;
+		}
+	}
+	free(links);
+	return err;
+}
+
+static int configure(struct probe_run *run)
+{
+	run->settings.by_nic = run->config->n_nics > 0;
+	return 0;
+}
+
+/* Asks for the NICs of the own namespace; what was known of each is kept by index. */
+static void refresh_nics(struct probe_run *run, uint64_t now)
+{
+	struct state *state = run->state;
+	struct nic_link *links;
+	struct nic *nics;
+	unsigned n, old = 0;
+
+	if (nic_list(&links, &n))
+		return;	/* then the list of the last tick serves */
+	nics = calloc(n + 1, sizeof(*nics));
+	for (unsigned i = 0; nics && i < n; i++) {
+		while (old < state->n_nics && state->nics[old].link.index < links[i].index)
+			old++;
+		if (old < state->n_nics && state->nics[old].link.index == links[i].index)
+			nics[i] = state->nics[old];
+		if (!nics[i].asked || now - nics[i].asked >= SPEED_NS) {
+			nics[i].speed_bps = nic_speed_bps(links[i].name);
+			nic_channels(links[i].name, links[i].queues);
+			nics[i].asked = now;
+		} else {
+			memcpy(links[i].queues, nics[i].link.queues, sizeof(links[i].queues));
+		}
+		nics[i].link = links[i];
+	}
+	free(links);
+	if (!nics)
+		return;
+	free(state->nics);
+	state->nics = nics;
+	state->n_nics = n;
+}
+
+/* --nic: the kernel's side knows NICs by index, so that one keeps being counted when it is renamed. */
+static int select_nics(struct probe_run *run)
+{
+	struct state *state = run->state;
+	int err = 0;
+
+	for (unsigned i = 0; run->config->n_nics && i < state->n_nics && !err; i++) {
+		struct nic_id id = { .netns = state->own_netns, .index = state->nics[i].link.index };
+
+		if (selected(run->config, state->nics[i].link.name))
+			err = probe_fill_set(run, "nics", &id, sizeof(id), 1);
+	}
+	return err;
+}
+
+static int loaded(struct probe_run *run)
+{
+	struct state *state = run->state;
+
+	state->own_netns = kern_own_netns();
+	state->tick = probe_data(run, ".bss.tick");
+	if (!state->own_netns || !state->tick)
+		return probe_fail(run, -ENOENT, "cannot tell the own network namespace (/proc/self/ns/net)");
+	refresh_nics(run, 0);
+	return select_nics(run);
+}
+
+static int attached(struct probe_run *run)
+{
+	((struct state *)run->state)->start = clock_now();
+	return 0;
+}
+
+static int compare(const struct nic_key *a, const struct nic_key *b)
+{
+	const uint64_t left[] = { a->netns, a->index, a->direction, a->queue }, right[] = { b->netns, b->index, b->direction, b->queue };
+
+	for (unsigned i = 0; i < 4; i++)
+		if (left[i] != right[i])
+			return left[i] < right[i] ? -1 : 1;
+	return 0;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+	return compare(&((const struct counted *)a)->key, &((const struct counted *)b)->key);
+}
+
+static void sum_cpus(const struct nic_counters *per_cpu, int n, struct nic_counters *ret_sum)
+{
+	*ret_sum = (struct nic_counters){ 0 };
+	for (int i = 0; i < n; i++) {
+		ret_sum->skbs += per_cpu[i].skbs;
+		ret_sum->packets += per_cpu[i].packets;
+		ret_sum->bytes += per_cpu[i].bytes;
+		if (per_cpu[i].name[0] && (int32_t)(per_cpu[i].tick - ret_sum->tick) >= 0) {
+			memcpy(ret_sum->name, per_cpu[i].name, sizeof(ret_sum->name));
+			ret_sum->queues = per_cpu[i].queues;
+			ret_sum->tick = per_cpu[i].tick;
+		}
+	}
+}
+
+static struct counted *add_row(struct rows *rows)
+{
+	if (rows->n == rows->room) {
+		unsigned room = rows->room ? 2 * rows->room : 64;
+		struct counted *at = realloc(rows->at, room * sizeof(*at));
+
+		if (!at)
+			return NULL;
+		rows->at = at;
+		rows->room = room;
+	}
+	return &rows->at[rows->n++];
+}
+
+static void read_rows(struct probe_run *run, struct rows *rows)
+{
+	int cpus = libbpf_num_possible_cpus(), fd = probe_map_fd(run, "stats");
+	struct nic_counters *per_cpu = calloc(cpus, sizeof(*per_cpu));
+	struct nic_key key, *last = NULL;
+	struct counted *row;
+
+	while (per_cpu && !bpf_map_get_next_key(fd, last, &key)) {
+		if (!bpf_map_lookup_elem(fd, &key, per_cpu) && (row = add_row(rows))) {
+			*row = (struct counted){ .key = key };
+			sum_cpus(per_cpu, cpus, &row->now);
+		}
+		last = &key;
+	}
+	free(per_cpu);
+	if (rows->n)
+		qsort(rows->at, rows->n, sizeof(*rows->at), compare_rows);
+}
+
+/* What came since the rows of the tick before. */
+static void take_differences(struct rows *rows, const struct rows *before, uint64_t now)
+{
+	unsigned old = 0;
+
+	for (unsigned i = 0; i < rows->n; i++) {
+		struct counted *row = &rows->at[i];
+		struct counted none = { .changed = now }, *was = &none;
+
+		while (old < before->n && compare(&before->at[old].key, &row->key) < 0)
+			old++;
+		if (old < before->n && !compare(&before->at[old].key, &row->key))
+			was = &before->at[old];
+		row->skbs = row->now.skbs - was->now.skbs;
+		row->packets = row->now.packets - was->now.packets;
+		row->bytes = row->now.bytes - was->now.bytes;
+		row->changed = row->skbs ? now : was->changed;
+	}
+}
+
+static nl_fixed per(uint64_t value, uint64_t unit, uint64_t divisor)
+{
+	if (!divisor)
+		return (nl_fixed){ UINT64_MAX };
+	return (nl_fixed){ (unsigned __int128)value * unit / divisor };
+}
+
+/* One record: a queue, or the total over rows of one direction. */
+static void emit(struct probe_run *run, struct nic_throughput *record)
+{
+	record->avg_packet_bytes = per(record->bytes, 1000, record->packets);
+	record->bytes_per_sec = per(record->bytes, 1000 * SECOND, record->duration_ns);
+	record->packets_per_sec = per(record->packets, 1000 * SECOND, record->duration_ns);
+	probe_emit(run, record);
+}
+
+static void add(struct nic_throughput *record, const struct counted *row)
+{
+	record->bytes += row->bytes;
+	record->packets += row->packets;
+	record->skbs += row->skbs;
+	record->bytes_total += row->now.bytes;
+	record->packets_total += row->now.packets;
+}
+
+/* The records of one NIC and direction, from its rows: `head` has what they share. */
+static void emit_direction(struct probe_run *run, const struct nic_throughput *head, const struct counted *rows, unsigned n)
+{
+	struct nic_throughput total = *head;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct nic_throughput queue = *head;
+
+		if (rows[i].key.direction != head->direction)
+			continue;
+		add(&total, &rows[i]);
+		if (rows[i].now.queues)
+			total.queues = rows[i].now.queues;
+		if (!rows[i].packets || rows[i].key.queue == NO_QUEUE)
+			continue;
+		queue.scope = SCOPE_QUEUE;
+		queue.queue = rows[i].key.queue;
+		queue.queues = 0;
+		add(&queue, &rows[i]);
+		emit(run, &queue);
+	}
+	total.scope = SCOPE_TOTAL;
+	total.queue = UINT32_MAX;
+	emit(run, &total);
+}
+
+/* `nic`: if it is of the own namespace and there; else its name is what the kernel's side saw last. */
+static void emit_nic(struct probe_run *run, const struct nic *nic, const struct counted *rows, unsigned n, uint64_t now)
+{
+	struct state *state = run->state;
+	struct nic_throughput head = { .time.ns = now, .start.ns = state->start, .duration_ns = now - state->start };
+
+	head.netns.value = nic ? state->own_netns : rows->key.netns;
+	head.index = nic ? nic->link.index : rows->key.index;
+	head.speed_bps = nic ? nic->speed_bps : 0;
+	for (unsigned i = 0, newest = 0; !nic && i < n; i++) {
+		if (rows[i].now.name[0] && rows[i].now.tick >= newest) {
+			memcpy(head.name, rows[i].now.name, sizeof(head.name));
+			newest = rows[i].now.tick;
+		}
+	}
+	if (nic)
+		memcpy(head.name, nic->link.name, sizeof(head.name));
+	for (head.direction = DIRECTION_EGRESS; head.direction <= DIRECTION_INGRESS; head.direction++) {
+		head.queues = nic ? nic->link.queues[head.direction] : 0;
+		emit_direction(run, &head, rows, n);
+	}
+}
+
+static bool same_nic(const struct nic_key *a, const struct nic_key *b)
+{
+	return a->netns == b->netns && a->index == b->index;
+}
+
+static const struct nic *own_nic(const struct state *state, const struct nic_key *key)
+{
+	for (unsigned i = 0; key->netns == state->own_netns && i < state->n_nics; i++)
+		if (state->nics[i].link.index == key->index)
+			return &state->nics[i];
+	return NULL;
+}
+
+/*
+ * Leaves out a NIC that is gone, or that has been idle in another namespace for long, and takes it from the map: before
+ * 5.14 the map cannot do that in one step, then it stays there.
+ */
+static bool forget(struct probe_run *run, struct counted *rows, unsigned n, uint64_t now)
+{
+	uint64_t limit = rows->key.netns == ((struct state *)run->state)->own_netns ? 1 : FORGET_NS;
+	struct nic_counters *last;
+
+	for (unsigned i = 0; i < n; i++)
+		if (now - rows[i].changed < limit)
+			return false;
+	last = calloc(libbpf_num_possible_cpus(), sizeof(*last));
+	for (unsigned i = 0; last && i < n; i++)
+		if (!bpf_map_lookup_and_delete_elem(probe_map_fd(run, "stats"), &rows[i].key, last))
+			rows[i].now = (struct nic_counters){ 0 };
+	free(last);
+	return true;
+}
+
+static void tick(struct probe_run *run, uint64_t now)
+{
+	struct state *state = run->state;
+	struct rows rows = { 0 };
+	unsigned n;
+
+	if (now <= state->start)
+		return;
+	refresh_nics(run, now);
+	if (select_nics(run))
+		log_error("nic_throughput: %s", run->reason);
+	++*state->tick;
+	read_rows(run, &rows);
+	take_differences(&rows, &state->before, now);
+	for (unsigned i = 0; i < rows.n; i += n) {
+		const struct nic *nic = own_nic(state, &rows.at[i].key);
+
+		for (n = 1; i + n < rows.n && same_nic(&rows.at[i].key, &rows.at[i + n].key); n++)
+			;
+		if (nic || !forget(run, &rows.at[i], n, now))
+			emit_nic(run, nic, &rows.at[i], n, now);
+	}
+	for (unsigned i = 0; i < state->n_nics; i++) {
+		const struct nic_key key = { .netns = state->own_netns, .index = state->nics[i].link.index };
+		bool counted = false;
+
+		for (unsigned j = 0; j < rows.n && !counted; j++)
+			counted = same_nic(&rows.at[j].key, &key);
+		if (!counted && selected(run->config, state->nics[i].link.name))
+			emit_nic(run, &state->nics[i], NULL, 0, now);
+	}
+	free(state->before.at);
+	state->before = rows;
+	state->start = now;
+}
+
+static void release(struct probe_run *run)
+{
+	struct state *state = run->state;
+
+	free(state->before.at);
+	free(state->nics);
+}
+
+const struct probe nic_throughput_probe = {
+	.name = "nic_throughput",
+	.summary = "bytes and packets of each NIC and queue, in both directions, every interval",
+	.record = &nic_throughput_record,
+	.object = nic_throughput_object,
+	.object_end = nic_throughput_object_end,
+	.ways = (const struct way[]){ { WAY_TRACEPOINT, (const char *const[]){ "transmit", "receive", NULL } } },
+	.n_ways = 1,
+	.filters = FILTER_NIC,
+	.by_default = true,
+	.state_size = sizeof(struct state),
+	.check = check,
+	.configure = configure,
+	.loaded = loaded,
+	.attached = attached,
+	.tick = tick,
+	.release = release,
+};

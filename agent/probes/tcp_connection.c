@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "../../schema/tcp_connection.h"
+
+#include <bpf/libbpf.h>
+#include <unistd.h>
+
+#include "../kern.h"
+#include "../log.h"
+#include "../probe.h"
+
+BPF_OBJECT(tcp_connection);
+
+/* One socket table entry for so much memory: a full table then takes about 1 % of it. */
+#define MEMORY_PER_SOCKET 16384
+#define MIN_SOCKETS 65536
+#define MAX_SOCKETS (1 << 20)
+
+static uint32_t table_size(void)
+{
+	uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE), sockets = bytes / MEMORY_PER_SOCKET;
+
+	return sockets < MIN_SOCKETS ? MIN_SOCKETS : sockets > MAX_SOCKETS ? MAX_SOCKETS : sockets;
+}
+
+static int configure(struct probe_run *run)
+{
+	int params = kern_function_params("inet_csk_accept");
+	int err = bpf_map__set_max_entries(bpf_object__find_map_by_name(run->object, "sockets"), table_size());
+
+	probe_connection_settings(run);
+	run->settings.actions = run->config->actions;
+	run->settings.accept_params = params < 0 ? 0 : params;
+	run->settings.cookies = kern_has_socket_cookie();
+	/* io_uring's accept; its completion event has had this shape (ring, request, cqe) since 6.15 */
+	if (!err && run->way->kind == WAY_TRACEPOINT && kern_tracepoint_params("io_uring_complete") == 3)
+		err = probe_enable(run, "accept_io_uring");
+	return err ?: probe_load_only(run, "find_listeners") ?: probe_load_only(run, "find_sockets") ?:
+		      probe_load_only(run, "find_pending");
+}
+
+static int attached(struct probe_run *run)
+{
+	return probe_iterate(run, "find_listeners", NULL, 0, NULL) ?: probe_iterate(run, "find_sockets", NULL, 0, NULL);
+}
+
+static void emit_pending(struct probe_run *run, const void *record)
+{
+	run->sink(run, record);	/* the kernel's side has counted it */
+}
+
+static void detached(struct probe_run *run)
+{
+	if (probe_iterate(run, "find_pending", "sockets", sizeof(struct tcp_connection), emit_pending))
+		log_error("tcp_connection: connections that still wait for accept are not reported: %s", run->reason);
+}
+
+static const struct way ways[] = {
+	{ WAY_FENTRY, (const char *const[]){ "accept_fexit", NULL } },
+	{ WAY_KPROBE, (const char *const[]){ "accept_kretprobe", NULL } },
+	{ WAY_TRACEPOINT, (const char *const[]){ "accept_sys_exit", NULL } },
+};
+
+const struct probe tcp_connection_probe = {
+	.name = "tcp_connection",
+	.summary = "TCP connections: opened, accepted or failed, by whom, and how long it took",
+	.record = &tcp_connection_record,
+	.object = tcp_connection_object,
+	.object_end = tcp_connection_object_end,
+	.ways = ways,
+	.n_ways = sizeof(ways) / sizeof(ways[0]),
+	.programs = (const char *const[]){ "set_state", NULL },	/* after accept, so that no accept of a connection it tells of is missed */
+	.filters = FILTER_PID | FILTER_PORT | FILTER_DIRECTION | FILTER_FAMILY | FILTER_CGROUP,
+	.by_default = true,
+	.configure = configure,
+	.loaded = probe_connection_sets,
+	.attached = attached,
+	.detached = detached,
+};

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# `make help` lists the targets. V=1 shows commands, WERROR=1 makes warnings errors, STATIC=1 links one static binary,
+# SANITIZE=1 adds ASan and UBSan (a build of its own).
+
+BUILD ?= build$(if $(STATIC),/static)$(if $(SANITIZE),/sanitize)
+PREFIX ?= /usr/local
+PYTHON ?= /usr/bin/python3
+CLANG ?= clang
+STRIP_BPF ?= $(shell command -v llvm-strip || ls /usr/bin/llvm-strip-* /usr/lib/llvm-*/bin/llvm-strip 2>/dev/null | tail -n 1)
+ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(shell uname -m)))
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+
+WARNINGS := -Wall -Wextra $(if $(WERROR),-Werror)
+SANITIZERS := $(if $(SANITIZE),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all)
+comma := ,
+CFLAGS ?= -O2 -g
+NETLINE_CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -MMD -MP -DBPF_DIR='"$(BUILD)/bpf"' $(SANITIZERS)
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) $(WARNINGS) -Wno-unused-parameter -MMD -MP \
+	$(if $(MULTIARCH),-idirafter /usr/include/$(MULTIARCH))
+LIBS := -lbpf $(if $(STATIC),-luv_a -ljansson -lelf -lz -lpthread -ldl,-luv -ljansson -lelf -lz)
+
+AGENT := $(filter-out agent/main.c,$(wildcard agent/*.c agent/output/*.c agent/probes/*.c))
+AGENT_OBJ := $(AGENT:%.c=$(BUILD)/%.o)
+BPF_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard bpf/*.bpf.c))
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/e2e/*.c tests/bench/*.c))
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-6s %s\n' '$(1)' '$@';)
+
+.PHONY: all help deps run check check-unit check-sanitize check-files check-e2e check-static bench schema install uninstall clean
+.DELETE_ON_ERROR:
+
+all: $(BUILD)/netline
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make                   build build/netline; needs neither root nor BTF
+## make deps              install what building and testing need (Debian, Ubuntu, Fedora; as root)
+## make run [ARGS=...]    build and stream records to stdout until Ctrl-C (as root)
+## make check             all tests (as root)
+## make bench             measure, against other tools in the same run (as root)
+## make schema            write schemas, field reference and Elasticsearch templates from the rows
+## make STATIC=1          build/static/netline: one binary that needs nothing but the kernel
+## make install           PREFIX=/usr/local DESTDIR=
+## make clean             remove build/
+
+$(BUILD)/netline: $(BUILD)/agent/main.o $(AGENT_OBJ)
+	$(call say,LINK)$(CC) $(CFLAGS) $(SANITIZERS) $(LDFLAGS) $(if $(STATIC),-static) -o $@ $^ $(LIBS)
+
+$(BUILD)/agent/%.o: agent/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CFLAGS) $(NETLINE_CFLAGS) -c -o $@ $<
+
+# A probe carries its BPF object.
+$(patsubst agent/probes/%.c,$(BUILD)/agent/probes/%.o,$(wildcard agent/probes/*.c)): $(BUILD)/agent/probes/%.o: $(BUILD)/bpf/%.bpf.o
+
+$(BUILD)/bpf/%.o: bpf/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,BPF)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+	$(if $(STRIP_BPF),$(Q)$(STRIP_BPF) -g $@)
+
+$(BUILD)/tests/%: tests/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CFLAGS) $(NETLINE_CFLAGS) -o $@ $< -lpthread
+
+$(UNIT): $(BUILD)/tests/%: tests/unit/%.c $(AGENT_OBJ) Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CFLAGS) $(NETLINE_CFLAGS) -o $@ $< $(AGENT_OBJ) -lcmocka $(LIBS)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+run: $(BUILD)/netline
+	$(BUILD)/netline $(ARGS)
+
+schema: $(BUILD)/netline
+	$(BUILD)/netline schema --write schema
+
+clean:
+	rm -rf build

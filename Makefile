@@ -10,25 +10,29 @@ STRIP_BPF ?= $(shell command -v llvm-strip || ls /usr/bin/llvm-strip-* /usr/lib/
 ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(shell uname -m)))
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
+comma := ,
 WARNINGS := -Wall -Wextra $(if $(WERROR),-Werror)
 SANITIZERS := $(if $(SANITIZE),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all)
-comma := ,
 CFLAGS ?= -O2 -g
-NETLINE_CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -MMD -MP -DBPF_DIR='"$(BUILD)/bpf"' $(SANITIZERS)
-BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) $(WARNINGS) -Wno-unused-parameter -MMD -MP \
+NETLINE_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -MMD -MP -MF $@.d -MT $@ -DBPF_DIR='"$(BUILD)/bpf"' $(SANITIZERS)
+BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) $(WARNINGS) -Wno-unused-parameter -MMD -MP -MF $@.d -MT $@ \
 	$(if $(MULTIARCH),-idirafter /usr/include/$(MULTIARCH))
-LIBS := -lbpf $(if $(STATIC),-luv_a -ljansson -lelf -lz -lpthread -ldl,-luv -ljansson -lelf -lz)
+# Debian 12 calls its static libuv libuv_a; newer static libelf needs zstd.
+STATIC_LIBS := -lbpf $(if $(wildcard /usr/lib/*/libuv_a.a),-luv_a,-luv) -ljansson -lelf -lz \
+	$(if $(wildcard /usr/lib/*/libzstd.a /usr/lib64/libzstd.a),-lzstd) -lpthread -ldl
+LIBS := $(if $(STATIC),$(STATIC_LIBS),-lbpf -luv -ljansson -lelf -lz)
 
 AGENT := $(filter-out agent/main.c,$(wildcard agent/*.c agent/output/*.c agent/probes/*.c))
 AGENT_OBJ := $(AGENT:%.c=$(BUILD)/%.o)
 BPF_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard bpf/*.bpf.c))
-UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
-TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/e2e/*.c tests/bench/*.c))
+UNIT := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/e2e/*.c))
+BENCH := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' '$(1)' '$@';)
 
-.PHONY: all help deps run check check-unit check-sanitize check-files check-e2e check-static bench schema install uninstall clean
+.PHONY: all help deps run check tools unit bench schema install clean
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/netline
@@ -39,15 +43,16 @@ help:
 ## make                   build build/netline; needs neither root nor BTF
 ## make deps              install what building and testing need (Debian, Ubuntu, Fedora; as root)
 ## make run [ARGS=...]    build and stream records to stdout until Ctrl-C (as root)
-## make check             all tests (as root)
+## make check [SUITES=...] all tests, or some: files unit sanitize valgrind e2e static (as root)
 ## make bench             measure, against other tools in the same run (as root)
 ## make schema            write schemas, field reference and Elasticsearch templates from the rows
 ## make STATIC=1          build/static/netline: one binary that needs nothing but the kernel
 ## make install           PREFIX=/usr/local DESTDIR=
 ## make clean             remove build/
 
+# Static: libuv brings getpwuid_r(), which is never called; the linker warns of it all the same.
 $(BUILD)/netline: $(BUILD)/agent/main.o $(AGENT_OBJ)
-	$(call say,LINK)$(CC) $(CFLAGS) $(SANITIZERS) $(LDFLAGS) $(if $(STATIC),-static) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(CC) $(CFLAGS) $(SANITIZERS) $(LDFLAGS) $(if $(STATIC),-static -Wl$(comma)--no-warnings) -o $@ $^ $(LIBS)
 
 $(BUILD)/agent/%.o: agent/%.c Makefile
 	@mkdir -p $(@D)
@@ -61,21 +66,43 @@ $(BUILD)/bpf/%.o: bpf/%.c Makefile
 	$(call say,BPF)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 	$(if $(STRIP_BPF),$(Q)$(STRIP_BPF) -g $@)
 
-$(BUILD)/tests/%: tests/%.c Makefile
+$(TOOLS) $(filter-out %/encode,$(BENCH)): $(BUILD)/tests/%: tests/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CFLAGS) $(NETLINE_CFLAGS) -o $@ $< -lpthread
 
-$(UNIT): $(BUILD)/tests/%: tests/unit/%.c $(AGENT_OBJ) Makefile
+$(UNIT) $(filter %/encode,$(BENCH)): $(BUILD)/tests/%: tests/%.c $(AGENT_OBJ) Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CFLAGS) $(NETLINE_CFLAGS) -o $@ $< $(AGENT_OBJ) -lcmocka $(LIBS)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+tools: $(TOOLS)
+unit: $(UNIT)
+
+-include $(patsubst %,%.d,$(AGENT_OBJ) $(BPF_OBJ) $(UNIT) $(TOOLS) $(BENCH) $(BUILD)/agent/main.o)
+
+deps:
+	@contrib/packaging/deps
 
 run: $(BUILD)/netline
 	$(BUILD)/netline $(ARGS)
 
+check:
+	@$(MAKE) --no-print-directory WERROR=1 all tools unit
+	@$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit
+	@$(MAKE) --no-print-directory WERROR=1 STATIC=1 all
+	@$(PYTHON) tests/run $(SUITES)
+
+bench: $(BUILD)/netline $(BENCH)
+	@$(PYTHON) tests/bench/run $(ARGS)
+
 schema: $(BUILD)/netline
 	$(BUILD)/netline schema --write schema
+
+install: $(BUILD)/netline
+	install -D -m 0755 $(BUILD)/netline $(DESTDIR)$(PREFIX)/bin/netline
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/netline/jq contrib/jq/*.jq
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/netline/schema schema/*.json schema/fields.md
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/netline/schema/elasticsearch schema/elasticsearch/*.json
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/netline README.md LICENSE
 
 clean:
 	rm -rf build

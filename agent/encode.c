@@ -367,6 +367,8 @@ static bool is_absent(const struct op *op, const char *member)
 	if (op->kind == KIND_ARRAY)
 		return false;
 	value = load_uint(member, op->size);
+	if (op->kind == KIND_ENUM && (value >= op->n_names || !op->names[value]))
+		return true;
 	return op->absence == ABSENT_AT_ZERO ? !value : value == UINT64_MAX >> (64 - 8 * op->size);
 }
 

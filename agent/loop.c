@@ -344,6 +344,7 @@ int loop_start(struct agent *agent)
 	const struct config *config = agent->config;
 	int err = 0;
 
+	uv_update_time(&agent->loop);	/* attaching took a while: intervals begin now */
 	start_timer(agent, &agent->tick, on_tick, config->interval_ns / 1000000, true);
 	start_timer(agent, &agent->second, on_second, 1000, true);
 	start_timer(agent, &agent->status, on_status, agent->output->spec.agent_records ? STATUS_MS : 0, true);

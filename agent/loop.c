@@ -142,7 +142,7 @@ static void tick_all(struct agent *agent)
 			agent->slots[i].run.probe->tick(&agent->slots[i].run, now);
 }
 
-/* While the output blocks, intervals grow longer instead of being lost. */
+/* While the output blocks, nothing is added to it: intervals grow longer, and losses are told of later, with their totals. */
 static void on_tick(uv_timer_t *timer)
 {
 	struct agent *agent = timer->data;
@@ -158,7 +158,8 @@ static void on_second(uv_timer_t *timer)
 	struct agent *agent = timer->data;
 
 	clock_sample();
-	report_losses(agent);
+	if (!output_blocks(agent->output))
+		report_losses(agent);
 	flush(agent);
 }
 
@@ -166,7 +167,8 @@ static void on_status(uv_timer_t *timer)
 {
 	struct agent *agent = timer->data;
 
-	report_status(agent);
+	if (!output_blocks(agent->output))
+		report_status(agent);
 	flush(agent);
 }
 

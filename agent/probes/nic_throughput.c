@@ -150,6 +150,7 @@ static int loaded(struct probe_run *run)
 	state->tick = probe_data(run, ".bss.tick");
 	if (!state->own_netns || !state->tick)
 		return probe_fail(run, -ENOENT, "cannot tell the own network namespace (/proc/self/ns/net)");
+	*state->tick = 1;	/* counters begin with 0: their names are read at the first packet */
 	refresh_nics(run, 0);
 	return select_nics(run);
 }

@@ -41,6 +41,20 @@ static int make_plans(struct agent *agent, const struct facts *facts)
 	return err;
 }
 
+/* Which records the output takes: of its probes, agent_lost always, the agent's others if they were asked for. */
+static void choose_datasets(struct agent *agent)
+{
+	struct output *output = agent->output;
+
+	for (unsigned i = 0; i < agent->n_records; i++) {
+		const char *name = agent->records[i]->name;
+		bool takes = i < n_probes ? output_wants_probe(output, name) :
+					    output->spec.agent_records || !strcmp(name, agent_lost_record.name);
+
+		output->datasets |= takes ? 1u << i : 0;
+	}
+}
+
 static void collect_facts(const struct config *config, struct facts *ret_facts)
 {
 	static char id[17];
@@ -59,7 +73,7 @@ static void collect_facts(const struct config *config, struct facts *ret_facts)
 }
 
 /* Attaches the probes; returns how many could be. */
-static unsigned attach_probes(struct agent *agent, const struct probe *const *chosen, unsigned n, bool named)
+static unsigned attach_probes(struct agent *agent, const struct probe *const *chosen, unsigned n)
 {
 	unsigned attached = 0;
 
@@ -72,14 +86,17 @@ static unsigned attach_probes(struct agent *agent, const struct probe *const *ch
 		slot->run.sink = loop_take_record;
 		slot->run.context = slot;
 		attached += slot->attached;
-		if (slot->attached)
-			continue;
-		if (named || agent->config->verbose)
-			log_error("%s cannot attach: %s", chosen[i]->name, slot->run.reason);
-		else
-			log_notice("%s is left out: %s", chosen[i]->name, slot->run.reason);
 	}
 	return attached;
+}
+
+/* What could not attach is an error if the user named it or if nothing is left, else a notice. */
+static void tell_unavailable(const struct agent *agent, bool fatal)
+{
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		if (!agent->slots[i].attached)
+			log_write(fatal ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "%s cannot attach: %s", agent->slots[i].run.probe->name,
+				  agent->slots[i].run.reason);
 }
 
 static void tell_ready(struct agent *agent)
@@ -134,15 +151,21 @@ static void end_loop(struct agent *agent)
 
 static int run(struct agent *agent, const struct probe *const *chosen, unsigned n, bool named)
 {
-	unsigned attached = attach_probes(agent, chosen, n, named);
+	char why[256];
+	unsigned attached;
+	bool fatal;
 
-	kern_release();
-	malloc_trim(0);	/* the kernel's BTF is large */
-	if (!attached || (named && attached < n)) {
-		if (!named)
-			log_error("no probe can attach: %s", agent->slots[0].run.reason);
+	if (!kern_usable(why, sizeof(why))) {
+		log_error("%s", why);
 		return EXIT_NO_ATTACH;
 	}
+	attached = attach_probes(agent, chosen, n);
+	kern_release();
+	malloc_trim(0);	/* the kernel's BTF is large */
+	fatal = !attached || (named && attached < n);
+	tell_unavailable(agent, fatal);
+	if (fatal)
+		return EXIT_NO_ATTACH;
 	if (loop_start(agent)) {
 		log_error("cannot start the event loop");
 		return EXIT_FAILED;
@@ -170,6 +193,7 @@ int agent_run(const struct config *config, const struct probe *const *chosen, un
 	if (!output_new(&agent->loop, config->output ?: "stdout", &agent->output)) {
 		agent->output->on_progress = loop_output_progress;
 		agent->output->context = agent;
+		choose_datasets(agent);
 		code = run(agent, chosen, n_chosen, named);
 	}
 	end_loop(agent);

@@ -224,25 +224,35 @@ void config_help(void)
 	printf("  %-18s every probe\n\nOptions:\n", "all");
 	for (size_t i = 0; i < N_OPTIONS; i++) {
 		const struct option_row *row = &option_rows[i];
-		char text[64];
+		char text[80];
 
 		snprintf(text, sizeof(text), "%c%c%s --%s%s%s", row->letter ? '-' : ' ', row->letter ? row->letter : ' ',
 			 row->letter ? "," : " ", row->name, row->argument ? " " : "", row->argument ? row->argument : "");
-		printf("  %-34s %s\n", text, row->help);
+		printf(strlen(text) > 34 ? "  %s\n" : "  %-35s", text);
+		printf(strlen(text) > 34 ? "%37s%s\n" : "%s%s\n", "", row->help);
 	}
 	printf("\nExit status: 0 done; 1 failed at run time; 2 wrong usage or unknown NIC; 3 cannot attach to the kernel.\n");
+}
+
+const char *config_filter_names(unsigned filters, char ret_names[FILTER_NAMES_LEN])
+{
+	ret_names[0] = 0;
+	for (size_t i = 0; i < N_OPTIONS; i++) {
+		size_t used = strlen(ret_names);
+
+		if (filters & option_rows[i].filter)
+			snprintf(ret_names + used, FILTER_NAMES_LEN - used, "%s--%s", used ? ", " : "", option_rows[i].name);
+		filters &= ~option_rows[i].filter;	/* --ipv4 and --ipv6 are one filter */
+	}
+	return ret_names;
 }
 
 static int apply(struct config *config, const struct option_row *row, const char *argument)
 {
 	int err = row->parse(config, argument);
 
-	if (err || !row->filter || config->filters & row->filter)
-		return err;
 	config->filters |= row->filter;
-	snprintf(config->filter_names + strlen(config->filter_names), sizeof(config->filter_names) - strlen(config->filter_names),
-		 "%s--%s", config->filter_names[0] ? ", " : "", row->name);
-	return 0;
+	return err;
 }
 
 static int take_words(struct config *config, int n, char **words)

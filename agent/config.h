@@ -33,7 +33,6 @@ struct config {
 	const char *words[MAX_PROBES];	/* what stands after the options: probes, or the record of `schema` */
 	unsigned n_words;
 	unsigned filters;		/* enum filter bits that were given */
-	char filter_names[128];		/* as the user may read them: "--pid, --port" */
 
 	char *nics[MAX_LIST];
 	unsigned n_nics;
@@ -65,4 +64,8 @@ struct config {
 int config_parse(struct config *config, int argc, char **argv);
 void config_release(struct config *config);
 void config_help(void);
+
+/* Options of these filter bits as the user knows them: "--pid, --port". */
+#define FILTER_NAMES_LEN 128
+const char *config_filter_names(unsigned filters, char ret_names[FILTER_NAMES_LEN]);
 #endif

@@ -24,11 +24,6 @@ static const struct btf *load_btf(void)
 	return kernel_btf;
 }
 
-bool kern_has_btf(void)
-{
-	return load_btf();
-}
-
 void kern_release(void)
 {
 	btf__free(kernel_btf);
@@ -133,7 +128,7 @@ uint32_t kern_own_netns(void)
 	return stat("/proc/self/ns/net", &st) ? 0 : st.st_ino;
 }
 
-bool kern_permitted(char *ret_why, size_t size)
+static bool permitted(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { 0 };
@@ -142,8 +137,16 @@ bool kern_permitted(char *ret_why, size_t size)
 	if (syscall(SYS_capget, &header, data))
 		return true;	/* then the kernel's own refusal will tell */
 	have = (uint64_t)data[1].effective << 32 | data[0].effective;
-	if (have & admin || (have & bpf && have & perfmon))
+	return have & admin || (have & bpf && have & perfmon);
+}
+
+bool kern_usable(char *ret_why, size_t size)
+{
+	if (!permitted())
+		snprintf(ret_why, size, "no permission to load BPF programs: run it as root (sudo netline), or give it CAP_BPF and CAP_PERFMON");
+	else if (!load_btf())
+		snprintf(ret_why, size, "the kernel has no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF");
+	else
 		return true;
-	snprintf(ret_why, size, "no permission to load BPF programs: run it as root (sudo netline), or give it CAP_BPF and CAP_PERFMON");
 	return false;
 }

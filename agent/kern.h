@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-bool kern_has_btf(void);
+/* Whether this process and this kernel can run any probe at all; false with the reason in words. */
+bool kern_usable(char *ret_why, size_t size);
 
 /* Number of parameters, or -ENOENT. */
 int kern_function_params(const char *function);
@@ -25,9 +26,6 @@ bool kern_has_socket_cookie(void);
 
 /* Inode number of the agent's own network namespace, 0 if unknown. */
 uint32_t kern_own_netns(void);
-
-/* Whether this process may load tracing programs; false with the reason in words. */
-bool kern_permitted(char *ret_why, size_t size);
 
 void kern_release(void);
 #endif

@@ -43,15 +43,14 @@ static bool write_record(struct agent *agent, unsigned dataset, const void *wire
 	if (length > LINE_MAX_BYTES)
 		return false;
 	agent->sequences[dataset]++;
-	output_push(agent->output, agent->writer.arena, agent->writer.arena->used, length, dataset);
+	if (agent->output->datasets & 1u << dataset)
+		output_push(agent->output, agent->writer.arena, agent->writer.arena->used, length, dataset);
 	arena_commit(&agent->writer, length);
 	return true;
 }
 
 void agent_write(struct agent *agent, const struct record *record, const void *wire)
 {
-	if (strcmp(record->name, "agent_lost") && !agent->output->spec.agent_records)
-		return;
 	write_record(agent, agent_dataset(agent, record), wire);
 }
 
@@ -234,8 +233,7 @@ static void last_records(struct agent *agent)
 	for (unsigned i = 0; i < agent->n_slots; i++)
 		if (agent->slots[i].attached)
 			report_probe(agent, &agent->slots[i].run, PROBE_DETACHED);
-	if (agent->output->spec.agent_records)
-		report_status(agent);
+	report_status(agent);
 }
 
 static void try_finish(struct agent *agent);
@@ -349,7 +347,7 @@ int loop_start(struct agent *agent)
 	uv_update_time(&agent->loop);	/* attaching took a while: intervals begin now */
 	start_timer(agent, &agent->tick, on_tick, config->interval_ns / 1000000, true);
 	start_timer(agent, &agent->second, on_second, 1000, true);
-	start_timer(agent, &agent->status, on_status, agent->output->spec.agent_records ? STATUS_MS : 0, true);
+	start_timer(agent, &agent->status, on_status, STATUS_MS, true);
 	start_timer(agent, &agent->duration, on_duration, config->duration_ns / 1000000, false);
 	start_timer(agent, &agent->deadline, on_deadline, 0, false);
 	start_signal(agent, &agent->interrupt, SIGINT);

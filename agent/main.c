@@ -56,6 +56,8 @@ static void hint_word(const char *word)
 
 static int choose_named(const struct config *config, const struct probe **chosen, unsigned *n)
 {
+	char filter_names[FILTER_NAMES_LEN];
+
 	for (unsigned i = 0; i < config->n_words; i++) {
 		bool all = !strcmp(config->words[i], "all"), found = all;
 
@@ -76,8 +78,10 @@ static int choose_named(const struct config *config, const struct probe **chosen
 		}
 	}
 	for (unsigned i = 0; i < *n; i++) {
-		if (config->filters & ~chosen[i]->filters) {
-			log_error("%s cannot apply all of %s", chosen[i]->name, config->filter_names);
+		unsigned not = config->filters & ~chosen[i]->filters;
+
+		if (not) {
+			log_error("%s cannot apply %s", chosen[i]->name, config_filter_names(not, filter_names));
 			return -EINVAL;
 		}
 	}
@@ -87,8 +91,8 @@ static int choose_named(const struct config *config, const struct probe **chosen
 /* The default set shrinks to the probes that can apply every filter. */
 static int choose_default(const struct config *config, const struct probe **chosen, unsigned *n)
 {
+	char names[256] = "", filter_names[FILTER_NAMES_LEN];
 	unsigned all = 0;
-	char names[256] = "";
 
 	for (unsigned i = 0; i < n_probes; i++) {
 		all += probes[i]->by_default;
@@ -98,11 +102,11 @@ static int choose_default(const struct config *config, const struct probe **chos
 		chosen[(*n)++] = probes[i];
 	}
 	if (!*n) {
-		log_error("no probe can apply %s together", config->filter_names);
+		log_error("no probe can apply all of %s", config_filter_names(config->filters, filter_names));
 		return -EINVAL;
 	}
 	if (*n < all)
-		log_notice("%s: only %s can apply it", config->filter_names, names);
+		log_notice("only %s runs: no other probe can apply %s", names, config_filter_names(config->filters, filter_names));
 	return 0;
 }
 
@@ -119,6 +123,16 @@ static int run(const struct config *config)
 	return err ? EXIT_USAGE : agent_run(config, chosen, n, config->n_words > 0);
 }
 
+static json_t *split_hooks(char *hooks)
+{
+	json_t *array = json_array();
+	char *hook;
+
+	while ((hook = strsep(&hooks, ",")))
+		json_array_append_new(array, json_string(hook));
+	return array;
+}
+
 static int list(const struct config *config)
 {
 	json_t *all = json_array();
@@ -132,8 +146,8 @@ static int list(const struct config *config)
 			printf("%-16s %-11s %s\n", probes[i]->name, fits ? probe_ways[run.way->kind] : "unavailable",
 			       fits ? run.hooks : run.reason);
 		else if (fits)
-			json_array_append_new(all, json_pack("{ss ss ss}", "name", probes[i]->name, "way", probe_ways[run.way->kind],
-							     "hooks", run.hooks));
+			json_array_append_new(all, json_pack("{ss ss so}", "name", probes[i]->name, "way", probe_ways[run.way->kind],
+							     "hooks", split_hooks(run.hooks)));
 		else
 			json_array_append_new(all, json_pack("{ss ss}", "name", probes[i]->name, "unavailable", run.reason));
 		probe_free(&run);

@@ -198,10 +198,8 @@ static int first_way(struct probe_run *run, int (*try)(struct probe_run *run, co
 	char reasons[sizeof(run->reason)] = "";
 	int err = -EOPNOTSUPP;
 
-	if (!kern_permitted(run->reason, sizeof(run->reason)))
+	if (!kern_usable(run->reason, sizeof(run->reason)))
 		return -EPERM;
-	if (!kern_has_btf())
-		return probe_fail(run, -ENOENT, "the kernel has no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF");
 	for (unsigned i = 0; i < run->probe->n_ways; i++) {
 		const struct way *way = &run->probe->ways[i];
 

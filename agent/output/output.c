@@ -7,6 +7,7 @@
 
 #include "../log.h"
 #include "../parse.h"
+#include "../probe.h"
 
 #define DEFAULT_QUEUE (4 << 20)
 
@@ -19,6 +20,35 @@ static const struct {
 
 static const char *const policies[] = { "block", "drop-oldest", "drop-newest" };
 
+static bool in_list(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (; list; list = strchr(list, '+') ? strchr(list, '+') + 1 : NULL)
+		if (strcspn(list, "+") == len && !strncmp(list, name, len))
+			return true;
+	return false;
+}
+
+static int take_probes(struct output_spec *spec, const char *names)
+{
+	char copy[sizeof(spec->probes)], *rest = copy, *name;
+
+	if (strlen(names) >= sizeof(copy)) {
+		log_error("--output: probes=: too long");
+		return -EINVAL;
+	}
+	strcpy(copy, names);
+	while ((name = strsep(&rest, "+"))) {
+		if (!probe_find(name)) {
+			log_error("--output: probes=%s: %s is no probe; `netline list` shows all of them", names, name);
+			return -EINVAL;
+		}
+	}
+	strcpy(spec->probes, names);
+	return 0;
+}
+
 static int take_setting(struct output_spec *spec, const char *key, const char *value)
 {
 	bool yes = !strcmp(value, "yes");
@@ -29,10 +59,8 @@ static int take_setting(struct output_spec *spec, const char *key, const char *v
 	}
 	if (!strcmp(key, "queue"))
 		return parse_size("--output: queue", value, 2 * ARENA_BYTES, 1 << 30, &spec->queue_bytes);
-	if (!strcmp(key, "probes") && *value && strlen(value) < sizeof(spec->probes)) {
-		strcpy(spec->probes, value);
-		return 0;
-	}
+	if (!strcmp(key, "probes"))
+		return take_probes(spec, value);
 	for (unsigned i = 0; !strcmp(key, "full") && i < sizeof(policies) / sizeof(policies[0]); i++) {
 		if (!strcmp(value, policies[i])) {
 			spec->full = i;
@@ -99,6 +127,11 @@ int output_new(uv_loop_t *loop, const char *spec, struct output **ret_output)
 	output->state = OUTPUT_OPEN;
 	*ret_output = output;
 	return 0;
+}
+
+bool output_wants_probe(const struct output *output, const char *probe)
+{
+	return !output->spec.probes[0] || in_list(output->spec.probes, probe);
 }
 
 void output_free(struct output *output)

@@ -47,7 +47,7 @@ struct output_spec {
 	enum full_policy full;
 	bool agent_records;	/* agent_probe and agent_status too; agent_lost always goes */
 	uint64_t queue_bytes;
-	char probes[256];	/* "A+B"; empty: all */
+	char probes[256];	/* names separated by '+'; empty: all */
 };
 
 struct output {
@@ -66,6 +66,7 @@ struct output {
 	struct iovec batch[OUTPUT_BATCH_IOVS];
 	unsigned n_batch;
 
+	uint32_t datasets;	/* bits of those that it takes */
 	uint64_t emitted, delivered, lost, bytes;
 	uint64_t lost_by[LOST_REASONS][OUTPUT_MAX_DATASETS];
 	void (*on_progress)(struct output *output, void *context);	/* after each write, and when the state changes */
@@ -76,6 +77,7 @@ struct output {
 
 int output_check(const char *spec);	/* -EINVAL after telling on stderr */
 int output_new(uv_loop_t *loop, const char *spec, struct output **ret_output);
+bool output_wants_probe(const struct output *output, const char *probe);	/* by its SPEC */
 void output_free(struct output *output);
 
 /* Whether the agent has to stop handing records over (policy block, queue full). */

@@ -49,7 +49,7 @@ struct pt_regs {
 #endif
 
 typedef struct { __s64 counter; } atomic64_t;
-struct in6_addr { union { __u8 u6_addr8[16]; } in6_u; };
+struct in6_addr { union { __u32 u6_addr32[4]; } in6_u; };
 
 /* namespaces and cgroups */
 struct ns_common { unsigned int inum; };

@@ -10,7 +10,7 @@
 /* Constant while the programs run (.rodata.settings): the verifier removes what is off. */
 struct settings {
 	__u64 cgroup;		/* --cgroup: id; 0: any */
-	__u32 wake_bytes;	/* fill of the ring at which the agent is woken at once */
+	__u32 wake_bytes;	/* fill of the ring at which the agent is woken before its time */
 	__u8 by_pid;		/* --pid: only those in the map `pids` */
 	__u8 by_port;		/* --port: only those in the map `ports` */
 	__u8 by_nic;		/* --nic: only those in the map `nics` */
@@ -53,7 +53,11 @@ struct nic_id {
 };
 
 /* The socket table: key is the address of the kernel's struct sock. */
-enum socket_phase { PHASE_CONNECTING, PHASE_EMBRYO, PHASE_QUEUED, PHASE_OPEN };
+enum socket_phase {
+	PHASE_OPEN,
+	PHASE_CONNECTING,
+	PHASE_EARLY,		/* accepted before the handshake ended: TCP Fast Open */
+};
 struct socket_owner {
 	__u32 pid;		/* thread group; 0: unknown */
 	__u32 tid;		/* 0: unknown */

@@ -50,7 +50,7 @@ static void emit_pending(struct probe_run *run, const void *record)
 
 static void detached(struct probe_run *run)
 {
-	if (probe_iterate(run, "find_pending", "sockets", sizeof(struct tcp_connection), emit_pending))
+	if (probe_iterate(run, "find_pending", "accept_queue", sizeof(struct tcp_connection), emit_pending))
 		log_error("tcp_connection: connections that still wait for accept are not reported: %s", run->reason);
 }
 

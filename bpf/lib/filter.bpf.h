@@ -5,7 +5,7 @@
 
 #include "sockets.bpf.h"
 
-#define CGROUP_DEPTH 16	/* levels below the root at which a cgroup is still found */
+#define CGROUP_DEPTH 16	/* levels above a socket's cgroup in which the wanted one is looked for */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -20,6 +20,11 @@ struct {
 	__type(key, __u16);
 	__type(value, __u8);
 } ports SEC(".maps");
+
+static __always_inline bool pid_wanted(__u32 pid)
+{
+	return !settings.by_pid || bpf_map_lookup_elem(&pids, &pid);
+}
 
 static __always_inline bool cgroup_wanted(const struct sock *sk)
 {
@@ -36,16 +41,15 @@ static __always_inline bool cgroup_wanted(const struct sock *sk)
 	return false;
 }
 
-static __always_inline bool connection_wanted(const struct sock *sk, __u32 pid)
+/* All filters that are about the socket and not about its owner. */
+static __always_inline bool socket_wanted(const struct sock *sk, const struct tcp_sock *tcp)
 {
 	const __u8 both = FAMILY_BIT(FAMILY_IPV4) | FAMILY_BIT(FAMILY_IPV6);
 
 	if (settings.families != both && !(settings.families & FAMILY_BIT(socket_family(sk))))
 		return false;
-	if (settings.by_pid && !bpf_map_lookup_elem(&pids, &pid))
-		return false;
 	if (settings.by_port) {
-		__u16 port = local_port(sk);
+		__u16 port = local_port(tcp);
 
 		if (!bpf_map_lookup_elem(&ports, &port))
 			return false;

@@ -25,9 +25,13 @@ struct {
 
 /*
  * A ring named `events` of the record type; its size is set by the agent before load.
- * ring_submit() wakes the agent when the ring was empty (the kernel's default, one wake-up a batch, since the agent
- * lets a batch gather), and at once when more than wake_bytes are pending.
+ *
+ * A wake-up is an interrupt, which costs more than all the rest of an event. The kernel wakes the agent when a record comes
+ * into an empty ring, and the agent then lets a batch gather; ring_submit() wakes it once more while the fill passes
+ * wake_bytes. If two CPUs jump over that window together, the agent comes a little later by its timer.
  */
+#define WAKE_WINDOW 512	/* bytes */
+
 #define RING(events) struct { \
 	__uint(type, BPF_MAP_TYPE_RINGBUF); \
 	__uint(max_entries, 1 << 20); \
@@ -44,7 +48,7 @@ static __always_inline void *ring_reserve(void *ring, __u64 size)
 
 static __always_inline void ring_submit(void *ring, void *record)
 {
-	bool urgent = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) >= settings.wake_bytes;
+	bool urgent = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) - settings.wake_bytes < WAKE_WINDOW;
 
 	bpf_ringbuf_submit(record, urgent ? BPF_RB_FORCE_WAKEUP : 0);
 }

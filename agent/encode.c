@@ -42,7 +42,7 @@ static bool is_absent(const struct op *op, const char *member)
 	if (op->kind == KIND_ARRAY)
 		return false;
 	value = load_uint(member, op->size);
-	if (op->kind == KIND_ENUM && (value >= op->n_names || !op->names[value]))
+	if (op->kind == KIND_ENUM && (value >= op->n_names || !op->names[value].len))
 		return true;
 	return op->absence == ABSENT_AT_ZERO ? !value : value == UINT64_MAX >> (64 - 8 * op->size);
 }
@@ -79,15 +79,11 @@ static char *write_array(char *p, const struct op *op, const char *wire)
 	return p;
 }
 
-static char *write_name(char *p, const struct op *op, uint64_t index)
+static char *write_name(char *p, const struct plan *plan, const struct op *op, uint64_t index)
 {
-	const char *name = index < op->n_names && op->names[index] ? op->names[index] : "unknown";
-	size_t len = strlen(name);
+	const struct piece *name = index < op->n_names ? &op->names[index] : NULL;
 
-	*p++ = '"';
-	memcpy(p, name, len);
-	p[len] = '"';
-	return p + len + 1;
+	return name && name->len ? text_copy(p, plan->pool + name->at, name->len) : text_string(p, "unknown", 7);
 }
 
 static char *write_value(struct plan *plan, const struct op *op, const char *wire, int64_t utc_offset, char *p)
@@ -113,7 +109,7 @@ static char *write_value(struct plan *plan, const struct op *op, const char *wir
 	case KIND_IP:
 		return text_ip(p, (const uint8_t *)member);
 	case KIND_ENUM:
-		return write_name(p, op, value);
+		return write_name(p, plan, op, value);
 	case KIND_TEXT:
 		return text_string(p, member, strnlen(member, op->length));
 	case KIND_LIST:
@@ -142,8 +138,10 @@ size_t plan_encode(struct plan *plan, const void *wire, uint64_t sequence, int64
 			opened[depth++] = p;
 		else if (op->kind == OP_GROUP_CLOSE)
 			depth--;
-		skip = op->after_brace && p[-1] == '{';
-		p = text_copy(p, plan->pool + op->key + skip, op->key_len - skip);
+		if (op->key_len) {
+			skip = op->after_brace && p[-1] == '{';
+			p = text_copy(p, plan->pool + op->key + skip, op->key_len - skip);
+		}
 		if (op->kind == KIND_SEQUENCE)
 			p = text_uint(p, sequence);
 		else if (op->kind < OP_GROUP_OPEN)

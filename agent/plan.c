@@ -78,8 +78,30 @@ static struct op *begin_op(struct builder *b, int kind)
 static void end_op(struct builder *b, struct op *op, size_t value_room)
 {
 	op->key_len = b->plan->pool_len - op->key;
+	if (op->absence == ALWAYS_THERE && !op->after_brace && op->kind < OP_GROUP_OPEN) {
+		op->pre_len += op->key_len;
+		op->key_len = 0;
+	}
 	b->plan->room += op->pre_len + op->key_len + value_room;
 	b->pending = b->plan->pool_len;
+}
+
+/* Names of an enum, quoted, behind all that is pending: they belong to no op's text. */
+static const struct piece *put_names(struct builder *b, const struct row *row)
+{
+	struct piece *pieces = calloc(row->n_names, sizeof(*pieces));
+
+	for (unsigned i = 0; pieces && i < row->n_names; i++) {
+		if (!row->names[i])
+			continue;
+		pieces[i].at = b->plan->pool_len;
+		put_string(b, row->names[i], strlen(row->names[i]));
+		pieces[i].len = b->plan->pool_len - pieces[i].at;
+	}
+	if (!pieces)
+		b->error = -ENOMEM;
+	b->pending = b->plan->pool_len;
+	return pieces;
 }
 
 static void put_key(struct builder *b, const char *path, bool comma)
@@ -184,7 +206,6 @@ static void add_leaf(struct builder *b, const struct row *row)
 	op->size = row->kind == KIND_TEXT || row->kind == KIND_LIST || row->kind == KIND_ARRAY ? 1 : row->size;
 	op->length = row->size;
 	op->offset = row->offset;
-	op->names = row->names;
 	op->n_names = row->n_names;
 	op->count_offset = row->count_offset;
 	op->count_size = row->count_size;
@@ -193,6 +214,8 @@ static void add_leaf(struct builder *b, const struct row *row)
 	if (constant)
 		put_constant(b, row);
 	end_op(b, op, value_room(row));
+	if (row->kind == KIND_ENUM)
+		op->names = put_names(b, row);
 	if (*first != NOT_FIRST)
 		*first = row->absence == ALWAYS_THERE ? NOT_FIRST : MAYBE_FIRST;
 }
@@ -299,6 +322,8 @@ void plan_free(struct plan *plan)
 {
 	if (!plan)
 		return;
+	for (unsigned i = 0; i < plan->n_ops; i++)
+		free((void *)plan->ops[i].names);
 	free(plan->ops);
 	free(plan->pool);
 	free(plan);

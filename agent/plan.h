@@ -10,16 +10,22 @@
 
 enum op_kind { OP_GROUP_OPEN = 100, OP_GROUP_CLOSE, OP_TEXT };	/* beside enum kind */
 
+/* Text in the pool; of no length: there is none. */
+struct piece {
+	uint32_t at, len;
+};
+
 /*
  * One step: `pre` is always written, `key` only if the value is there. A key begins with a comma;
- * `after_brace` says that it may be the first of its group, which only the run can tell.
+ * `after_brace` says that it may be the first of its group, which only the run can tell. Where nothing is to be decided,
+ * the key belongs to `pre`, behind which it stands in the pool anyway.
  */
 struct op {
 	uint8_t kind, absence, size, after_brace;
 	uint16_t offset, length, n_names, count_offset, count_size;
 	uint16_t pre_len, key_len;
 	uint32_t pre, key;
-	const char *const *names;
+	const struct piece *names;	/* KIND_ENUM: by index, quoted */
 };
 
 struct plan {

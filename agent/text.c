@@ -13,24 +13,31 @@ static inline char *two_digits(char *p, unsigned n)
 	return p + 2;
 }
 
+static unsigned count_digits(uint64_t value)
+{
+	static const uint64_t powers[] = {
+		0, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, 10000000000, 100000000000,
+		1000000000000, 10000000000000, 100000000000000, 1000000000000000, 10000000000000000, 100000000000000000,
+		1000000000000000000, 10000000000000000000u,
+	};
+	unsigned guess = (64 - __builtin_clzll(value | 1)) * 1233 >> 12;	/* bits times log10(2) */
+
+	return guess + (value >= powers[guess]);
+}
+
 char *text_uint(char *p, uint64_t value)
 {
-	char digits[20], *end = digits + sizeof(digits), *at = end;
+	char *end = p + count_digits(value), *at = end;
 
 	while (value >= 100) {
-		at -= 2;
-		memcpy(at, pairs + 2 * (value % 100), 2);
+		at = two_digits(at - 2, value % 100) - 2;
 		value /= 100;
 	}
-	if (value >= 10) {
-		at -= 2;
-		memcpy(at, pairs + 2 * value, 2);
-	} else {
-		*--at = '0' + value;
-	}
-	for (; at < end; at++)
-		*p++ = *at;
-	return p;
+	if (value >= 10)
+		two_digits(p, value);
+	else
+		*p = '0' + value;
+	return end;
 }
 
 char *text_fixed(char *p, uint64_t milli)

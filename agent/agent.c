@@ -86,6 +86,7 @@ static unsigned attach_probes(struct agent *agent, const struct probe *const *ch
 		slot->run.sink = loop_take_record;
 		slot->run.context = slot;
 		attached += slot->attached;
+		probe_begin_interval(&slot->run, clock_now());
 	}
 	return attached;
 }
@@ -133,12 +134,15 @@ static void close_handle(uv_handle_t *handle, void *context)
 		uv_close(handle, NULL);
 }
 
-/* A loop that closes proves that nothing was forgotten; only a write that hangs in the kernel may keep it open. */
+/*
+ * A loop that closes proves that nothing was forgotten. Where a write hangs in the kernel, neither the loop nor exit()
+ * would end, and the records that it reads must stay: the process ends around it.
+ */
 static void end_loop(struct agent *agent)
 {
-	output_free(agent->output);
 	if (agent->unfinished)
-		return;
+		_exit(agent->exit_code);
+	output_free(agent->output);
 	uv_walk(&agent->loop, close_handle, NULL);
 	uv_run(&agent->loop, UV_RUN_DEFAULT);
 	if (uv_loop_close(&agent->loop)) {

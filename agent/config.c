@@ -211,6 +211,7 @@ static const struct option_row option_rows[] = {
 	{ "version", 'V', NULL, "print the version and end", parse_version, 0 },
 	{ "help", 'h', NULL, "print this and end", parse_help, 0 },
 };
+#define FIRST_LONG 256	/* what getopt_long() returns for the first row */
 #define N_OPTIONS (sizeof(option_rows) / sizeof(option_rows[0]))
 
 void config_help(void)
@@ -234,15 +235,14 @@ void config_help(void)
 	printf("\nExit status: 0 done; 1 failed at run time; 2 wrong usage or unknown NIC; 3 cannot attach to the kernel.\n");
 }
 
-const char *config_filter_names(unsigned filters, char ret_names[FILTER_NAMES_LEN])
+const char *config_filter_names(const struct config *config, unsigned filters, char ret_names[FILTER_NAMES_LEN])
 {
 	ret_names[0] = 0;
-	for (size_t i = 0; i < N_OPTIONS; i++) {
+	for (unsigned bit = 0; bit < MAX_FILTERS; bit++) {
 		size_t used = strlen(ret_names);
 
-		if (filters & option_rows[i].filter)
-			snprintf(ret_names + used, FILTER_NAMES_LEN - used, "%s--%s", used ? ", " : "", option_rows[i].name);
-		filters &= ~option_rows[i].filter;	/* --ipv4 and --ipv6 are one filter */
+		if (filters & 1u << bit)
+			snprintf(ret_names + used, FILTER_NAMES_LEN - used, "%s--%s", used ? ", " : "", config->filter_options[bit]);
 	}
 	return ret_names;
 }
@@ -252,7 +252,24 @@ static int apply(struct config *config, const struct option_row *row, const char
 	int err = row->parse(config, argument);
 
 	config->filters |= row->filter;
+	if (row->filter)
+		config->filter_options[__builtin_ctz(row->filter)] = row->name;
 	return err;
+}
+
+/* getopt's complaint: `c` is ':' for a missing argument, else '?'. */
+static int tell_bad_option(int c, const char *word)
+{
+	char option[3] = { '-', optopt, 0 };
+	const char *name = optopt >= FIRST_LONG ? option_rows[optopt - FIRST_LONG].name : NULL;
+
+	if (c == ':')
+		log_error("%s%s: needs an argument; see netline --help", name ? "--" : "", name ?: option);
+	else if (name)
+		log_error("--%s: takes no argument; see netline --help", name);
+	else
+		log_error("%s: no such option; see netline --help", optopt ? option : word);
+	return -EINVAL;
 }
 
 static int take_words(struct config *config, int n, char **words)
@@ -274,8 +291,14 @@ static int take_words(struct config *config, int n, char **words)
 /* What an option says about the command that it stands with. */
 static int check_together(const struct config *config)
 {
+	char names[FILTER_NAMES_LEN];
+
 	if (config->command == COMMAND_HELP || config->command == COMMAND_VERSION)
 		return 0;
+	if (config->filters && config->command != COMMAND_RUN) {
+		log_error("%s: goes with a run only", config_filter_names(config, config->filters, names));
+		return -EINVAL;
+	}
 	if (config->json && config->command != COMMAND_LIST) {
 		log_error("--json goes with `netline list`: records are JSON already");
 		return -EINVAL;
@@ -314,20 +337,17 @@ int config_parse(struct config *config, int argc, char **argv)
 
 	defaults(config);
 	for (size_t i = 0; i < N_OPTIONS; i++) {
-		longs[i] = (struct option){ .name = option_rows[i].name, .has_arg = !!option_rows[i].argument, .val = 256 + i };
+		longs[i] = (struct option){ .name = option_rows[i].name, .has_arg = !!option_rows[i].argument, .val = FIRST_LONG + i };
 		if (option_rows[i].letter)
 			*letter++ = option_rows[i].letter;
 		if (option_rows[i].letter && option_rows[i].argument)
 			*letter++ = ':';
 	}
 	while ((c = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
-		if (c == ':' || c == '?') {
-			log_error(c == ':' ? "%s: needs an argument; see netline --help" : "%s: no such option; see netline --help",
-				  argv[optind - 1]);
-			return -EINVAL;
-		}
+		if (c == ':' || c == '?')
+			return tell_bad_option(c, argv[optind - 1]);
 		for (index = 0; index < (int)N_OPTIONS; index++)
-			if (c == 256 + index || c == option_rows[index].letter)
+			if (c == FIRST_LONG + index || c == option_rows[index].letter)
 				break;
 		if (apply(config, &option_rows[index], optarg))
 			return -EINVAL;

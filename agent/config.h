@@ -26,6 +26,8 @@ enum filter {
 	FILTER_CGROUP = 1 << 5,
 };
 
+#define MAX_FILTERS 6
+
 enum command { COMMAND_RUN, COMMAND_LIST, COMMAND_SCHEMA, COMMAND_HELP, COMMAND_VERSION };
 
 struct config {
@@ -33,6 +35,7 @@ struct config {
 	const char *words[MAX_PROBES];	/* what stands after the options: probes, or the record of `schema` */
 	unsigned n_words;
 	unsigned filters;		/* enum filter bits that were given */
+	const char *filter_options[MAX_FILTERS];	/* by bit: the option that gave it */
 
 	char *nics[MAX_LIST];
 	unsigned n_nics;
@@ -67,5 +70,5 @@ void config_help(void);
 
 /* Options of these filter bits as the user knows them: "--pid, --port". */
 #define FILTER_NAMES_LEN 128
-const char *config_filter_names(unsigned filters, char ret_names[FILTER_NAMES_LEN]);
+const char *config_filter_names(const struct config *config, unsigned filters, char ret_names[FILTER_NAMES_LEN]);
 #endif

@@ -11,7 +11,7 @@
 #include "ring.h"
 #include "run.h"
 
-#define BATCH_RECORDS 512	/* between two looks at the other handles of the loop */
+#define BATCH_RECORDS 128	/* between two looks at the other handles of the loop */
 #define GATHER_MS 50
 #define STATUS_MS 10000
 #define SHUTDOWN_MS 5000
@@ -136,9 +136,14 @@ static void tick_all(struct agent *agent)
 {
 	uint64_t now = clock_now();
 
-	for (unsigned i = 0; i < agent->n_slots; i++)
-		if (agent->slots[i].attached && agent->slots[i].run.probe->tick)
-			agent->slots[i].run.probe->tick(&agent->slots[i].run, now);
+	for (unsigned i = 0; i < agent->n_slots; i++) {
+		struct probe_run *run = &agent->slots[i].run;
+
+		if (!agent->slots[i].attached || !run->probe->tick || now <= run->interval_start)
+			continue;
+		run->probe->tick(run, now);
+		probe_begin_interval(run, now);
+	}
 }
 
 /* While the output blocks, nothing is added to it: intervals grow longer, and losses are told of later, with their totals. */
@@ -281,8 +286,8 @@ static void on_deadline(uv_timer_t *timer)
 	for (unsigned i = 0; i < agent->n_slots; i++)
 		if (agent->slots[i].run.ring)
 			ring_drain(agent->slots[i].run.ring, UINT32_MAX, count_as_lost, &agent->slots[i]);
+	output_abandon(agent->output);
 	agent->unfinished = true;
-	agent->exit_code = EXIT_FAILED;
 	finish(agent);
 }
 

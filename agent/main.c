@@ -43,15 +43,30 @@ static bool standard_files(void)
 	}
 }
 
+static int tell_stdout(void)
+{
+	log_error("stdout: %s", strerror(errno));
+	return EXIT_FAILED;
+}
+
+static int flush_stdout(void)
+{
+	return fflush(stdout) ? tell_stdout() : EXIT_DONE;
+}
+
 static void hint_word(const char *word)
 {
+	char names[512] = "";
+
+	for (unsigned i = 0; i < n_probes; i++)
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ", " : "", probes[i]->name);
 	if (word[0] && strspn(word, "0123456789") == strlen(word))
 		log_error("%s is no probe: for a process use --pid %s, for a port --port %s, for the interval --interval %s", word, word,
 			  word, word);
 	else if (if_nametoindex(word))
 		log_error("%s is no probe: for a NIC use --nic %s", word, word);
 	else
-		log_error("%s is no probe; `netline list` shows all of them", word);
+		log_error("%s is no probe; there are %s and all", word, names);
 }
 
 static int choose_named(const struct config *config, const struct probe **chosen, unsigned *n)
@@ -81,32 +96,42 @@ static int choose_named(const struct config *config, const struct probe **chosen
 		unsigned not = config->filters & ~chosen[i]->filters;
 
 		if (not) {
-			log_error("%s cannot apply %s", chosen[i]->name, config_filter_names(not, filter_names));
+			log_error("%s cannot apply %s", chosen[i]->name, config_filter_names(config, not, filter_names));
 			return -EINVAL;
 		}
 	}
 	return 0;
 }
 
+/* The default set, without the probes that cannot apply every filter: the user reads which ones run. */
+static void tell_shrunk(const struct config *config, const struct probe *const *chosen, unsigned n)
+{
+	char names[512] = "", filter_names[FILTER_NAMES_LEN];
+	unsigned all = 0;
+
+	for (unsigned i = 0; i < n_probes; i++)
+		all += probes[i]->by_default;
+	for (unsigned i = 0; i < n; i++)
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ", " : "", chosen[i]->name);
+	if (n < all)
+		log_notice("only %s runs: no other probe can apply %s", names,
+			   config_filter_names(config, config->filters, filter_names));
+}
+
 /* The default set shrinks to the probes that can apply every filter. */
 static int choose_default(const struct config *config, const struct probe **chosen, unsigned *n)
 {
-	char names[256] = "", filter_names[FILTER_NAMES_LEN];
-	unsigned all = 0;
+	char filter_names[FILTER_NAMES_LEN];
 
 	for (unsigned i = 0; i < n_probes; i++) {
-		all += probes[i]->by_default;
 		if (!probes[i]->by_default || config->filters & ~probes[i]->filters)
 			continue;
-		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", names[0] ? ", " : "", probes[i]->name);
 		chosen[(*n)++] = probes[i];
 	}
 	if (!*n) {
-		log_error("no probe can apply all of %s", config_filter_names(config->filters, filter_names));
+		log_error("no probe can apply all of %s", config_filter_names(config, config->filters, filter_names));
 		return -EINVAL;
 	}
-	if (*n < all)
-		log_notice("only %s runs: no other probe can apply %s", names, config_filter_names(config->filters, filter_names));
 	return 0;
 }
 
@@ -120,6 +145,8 @@ static int run(const struct config *config)
 	for (unsigned i = 0; i < n && !err; i++)
 		if (chosen[i]->check)
 			err = chosen[i]->check(config);
+	if (!err && !config->n_words)
+		tell_shrunk(config, chosen, n);
 	return err ? EXIT_USAGE : agent_run(config, chosen, n, config->n_words > 0);
 }
 
@@ -156,7 +183,15 @@ static int list(const struct config *config)
 		code = EXIT_FAILED;
 	json_decref(all);
 	kern_release();
-	return fflush(stdout) ? EXIT_FAILED : code;
+	return code ?: flush_stdout();
+}
+
+static int print_one_schema(const char *name, const struct record *const *records, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(records[i]->name, name))
+			return schema_print(records[i], stdout);
+	return -ENOENT;
 }
 
 static int schema(const struct config *config)
@@ -172,12 +207,14 @@ static int schema(const struct config *config)
 		return err ? EXIT_FAILED : EXIT_DONE;
 	}
 	if (!config->n_words)
-		return schema_print_all(records, n, stdout) || fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
-	for (unsigned i = 0; i < n; i++)
-		if (!strcmp(records[i]->name, config->words[0]))
-			return schema_print(records[i], stdout) || fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
-	log_error("schema %s: no such record; `netline schema | jq keys` names them", config->words[0]);
-	return EXIT_USAGE;
+		err = schema_print_all(records, n, stdout);
+	else
+		err = print_one_schema(config->words[0], records, n);
+	if (err == -ENOENT) {
+		log_error("schema %s: no such record; `netline schema | jq keys` names them", config->words[0]);
+		return EXIT_USAGE;
+	}
+	return err ? tell_stdout() : flush_stdout();
 }
 
 int main(int argc, char **argv)
@@ -206,11 +243,11 @@ int main(int argc, char **argv)
 		break;
 	case COMMAND_HELP:
 		config_help();
-		code = EXIT_DONE;
+		code = flush_stdout();
 		break;
 	case COMMAND_VERSION:
 		printf("netline %s\n", NETLINE_VERSION);
-		code = EXIT_DONE;
+		code = flush_stdout();
 	}
 out:
 	config_release(&config);

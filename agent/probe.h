@@ -75,6 +75,10 @@ struct probe_run {
 	char reason[256];		/* why it is unavailable */
 	void *state;
 
+	/* the interval that the next tick ends: its start, and the UTC offset with which that was written */
+	uint64_t interval_start;
+	int64_t interval_offset;
+
 	/* what the agent counts */
 	uint64_t emitted, produced_here, refused;	/* refused: beyond --count */
 	uint64_t lost_by[LOST_REASONS];
@@ -100,14 +104,16 @@ void probe_detach(struct probe_run *run);
 void probe_free(struct probe_run *run);
 
 void probe_read_totals(struct probe_run *run, struct probe_totals *ret_totals);
-/* A record that the agent made itself (interval probes, iterators). */
+/* A record that the agent made itself (interval probes). */
 void probe_emit(struct probe_run *run, const void *wire);
+/* A new interval begins; its start as the records have it, so that it is the @timestamp of those before to the nanosecond. */
+void probe_begin_interval(struct probe_run *run, uint64_t now);
+nl_time probe_interval_start(const struct probe_run *run);
 
 /* For probes' own code. */
 int probe_fail(struct probe_run *run, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int probe_enable(struct probe_run *run, const char *program);	/* in configure: attach this one too */
 int probe_map_fd(const struct probe_run *run, const char *map);
-void *probe_data(const struct probe_run *run, const char *section);	/* a data section of the object, shared with the programs */
 int probe_load_only(struct probe_run *run, const char *program);	/* in configure: load, for probe_iterate() */
 /* Runs an iterator to its end, over the elements of `map` or NULL; what it writes goes to `take` in whole elements of `size` bytes. */
 int probe_iterate(struct probe_run *run, const char *program, const char *map, size_t size,

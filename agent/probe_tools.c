@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kern.h"
+#include "clock.h"
 #include "probe.h"
 
 #define READ_BYTES 65536
@@ -17,18 +17,21 @@ int probe_map_fd(const struct probe_run *run, const char *map)
 	return bpf_object__find_map_fd_by_name(run->object, map);
 }
 
-void *probe_data(const struct probe_run *run, const char *section)
-{
-	struct bpf_map *map = bpf_object__find_map_by_name(run->object, section);
-	size_t size;
-
-	return map ? (void *)bpf_map__initial_value(map, &size) : NULL;
-}
-
 void probe_emit(struct probe_run *run, const void *wire)
 {
 	run->produced_here++;
 	run->sink(run, wire);
+}
+
+void probe_begin_interval(struct probe_run *run, uint64_t now)
+{
+	run->interval_start = now;
+	run->interval_offset = clock_offset();
+}
+
+nl_time probe_interval_start(const struct probe_run *run)
+{
+	return (nl_time){ run->interval_start + run->interval_offset - clock_offset() };
 }
 
 /* Reads to the end; an element may be cut between two reads. */

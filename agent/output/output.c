@@ -134,17 +134,6 @@ bool output_wants_probe(const struct output *output, const char *probe)
 	return !output->spec.probes[0] || in_list(output->spec.probes, probe);
 }
 
-void output_free(struct output *output)
-{
-	if (!output)
-		return;
-	output_discard(output, LOST_SHUTDOWN);
-	if (output->state != OUTPUT_CLOSED)
-		output->ops->close(output);
-	free(output->queue);
-	free(output);
-}
-
 static bool is_full(const struct output *output)
 {
 	return output->waiting_bytes >= output->spec.queue_bytes;
@@ -192,7 +181,7 @@ static void lose(struct output *output, uint8_t dataset, enum lost_reason reason
 	output->lost_by[reason][dataset]++;
 }
 
-void output_discard(struct output *output, enum lost_reason reason)
+static void discard(struct output *output, enum lost_reason reason)
 {
 	while (output->n_waiting) {
 		struct queued_record record = pop(output);
@@ -200,6 +189,25 @@ void output_discard(struct output *output, enum lost_reason reason)
 		lose(output, record.dataset, reason);
 		arena_drop(record.arena);
 	}
+}
+
+void output_free(struct output *output)
+{
+	if (!output)
+		return;
+	discard(output, LOST_SHUTDOWN);
+	if (output->state != OUTPUT_CLOSED)
+		output->ops->close(output);
+	free(output->queue);
+	free(output);
+}
+
+void output_abandon(struct output *output)
+{
+	for (unsigned i = 0; i < output->n_writing; i++)
+		lose(output, output->writing[i].dataset, LOST_SHUTDOWN);
+	output->n_writing = 0;
+	discard(output, LOST_SHUTDOWN);
 }
 
 /* A blocking output takes what comes beside the rings (agent records) even when it is full. */
@@ -247,16 +255,12 @@ static bool add_to_batch(struct output *output, const struct queued_record *reco
 
 void output_flush(struct output *output)
 {
-	int err;
-
 	if (output->n_writing || !output->n_waiting || output->state != OUTPUT_OPEN)
 		return;
 	output->n_batch = 0;
 	while (output->n_waiting && add_to_batch(output, &output->queue[output->head]))
 		pop(output);
-	err = output->ops->write(output);
-	if (err)
-		output_written(output, 0, err);
+	output->ops->write(output);
 }
 
 void output_written(struct output *output, size_t bytes, int error)
@@ -279,7 +283,7 @@ void output_written(struct output *output, size_t bytes, int error)
 		output->error = error;
 		output->state = OUTPUT_CLOSED;
 		output->ops->close(output);
-		output_discard(output, error == -ENOSPC ? LOST_DISK_FULL : LOST_WRITE_ERROR);
+		discard(output, error == -ENOSPC ? LOST_DISK_FULL : LOST_WRITE_ERROR);
 	}
 	output->on_progress(output, output->context);
 }

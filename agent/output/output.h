@@ -31,7 +31,7 @@ struct output;
 struct output_ops {
 	int (*open)(struct output *output);
 	/* Starts writing output->batch; ends with output_written(). One at a time. */
-	int (*write)(struct output *output);
+	void (*write)(struct output *output);
 	void (*close)(struct output *output);
 	enum full_policy full;
 };
@@ -85,8 +85,8 @@ bool output_blocks(const struct output *output);
 void output_push(struct output *output, struct arena *arena, uint32_t offset, uint16_t length, uint8_t dataset);
 void output_flush(struct output *output);	/* starts a write if there is something and none is under way */
 bool output_idle(const struct output *output);
-/* Gives up what is queued, counted under the reason; a write under way is left to itself. */
-void output_discard(struct output *output, enum lost_reason reason);
+/* The end, with a write under way that does not: all that is queued and being written counts as lost. */
+void output_abandon(struct output *output);
 
 /* For writers: the batch was written up to `bytes`; `error` is 0 or a negative errno that ends the output. */
 void output_written(struct output *output, size_t bytes, int error);

@@ -6,6 +6,7 @@
 #include "output.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -22,7 +23,7 @@ struct stdout_writer {
 	unsigned n_iov;
 	size_t written;
 	int error;
-	bool busy, closed;
+	bool busy, gone, closed;
 };
 
 static void write_batch(uv_work_t *work)
@@ -35,6 +36,10 @@ static void write_batch(uv_work_t *work)
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EAGAIN) {	/* it came to us non-blocking, and is left so */
+			poll(&(struct pollfd){ .fd = STDOUT_FILENO, .events = POLLOUT }, 1, -1);
+			continue;
+		}
 		if (n < 0) {
 			writer->error = -errno;
 			return;
@@ -58,10 +63,10 @@ static void after_write(uv_work_t *work, int status)
 	if (writer->closed)
 		free(writer);
 	else
-		output_written(writer->output, writer->written, writer->error);
+		output_written(writer->output, writer->written, writer->error ?: writer->gone ? -EPIPE : 0);
 }
 
-static int stdout_write(struct output *output)
+static void stdout_write(struct output *output)
 {
 	struct stdout_writer *writer = output->writer;
 
@@ -71,7 +76,7 @@ static int stdout_write(struct output *output)
 	writer->written = 0;
 	writer->error = 0;
 	writer->busy = true;
-	return uv_queue_work(output->loop, &writer->work, write_batch, after_write);
+	uv_queue_work(output->loop, &writer->work, write_batch, after_write);
 }
 
 static void reader_gone(uv_poll_t *handle, int status, int events)
@@ -81,7 +86,8 @@ static void reader_gone(uv_poll_t *handle, int status, int events)
 	(void)status;
 	(void)events;
 	uv_poll_stop(handle);
-	if (!writer->busy)	/* else the write itself fails */
+	writer->gone = true;
+	if (!writer->busy)	/* else when the write is done */
 		output_written(writer->output, 0, -EPIPE);
 }
 

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../clock.h"
 #include "../kern.h"
 #include "../log.h"
 #include "../nic.h"
@@ -29,6 +28,7 @@ struct counted {
 	struct nic_counters now;	/* sum of all CPUs */
 	uint64_t skbs, packets, bytes;	/* since the tick before */
 	uint64_t changed;		/* when there was traffic last */
+	bool gone;			/* taken from the map: if it comes again, it counts from 0 */
 };
 
 struct rows {
@@ -42,8 +42,7 @@ struct nic {
 };
 
 struct state {
-	uint32_t own_netns, *tick;
-	uint64_t start;
+	uint32_t own_netns, tick;
 	struct rows before;
 	struct nic *nics;	/* of the own namespace, by index */
 	unsigned n_nics;
@@ -142,23 +141,27 @@ static int select_nics(struct probe_run *run)
 	return err;
 }
 
+/* From now on each NIC's name and number of queues are read again at its next packet. */
+static int next_tick(struct probe_run *run)
+{
+	struct state *state = run->state;
+	uint32_t key = 0;
+
+	state->tick++;
+	if (bpf_map_update_elem(probe_map_fd(run, ".bss.tick"), &key, &state->tick, BPF_ANY))
+		return probe_fail(run, -errno, "cannot set the tick: %s", strerror(errno));
+	return 0;
+}
+
 static int loaded(struct probe_run *run)
 {
 	struct state *state = run->state;
 
 	state->own_netns = kern_own_netns();
-	state->tick = probe_data(run, ".bss.tick");
-	if (!state->own_netns || !state->tick)
+	if (!state->own_netns)
 		return probe_fail(run, -ENOENT, "cannot tell the own network namespace (/proc/self/ns/net)");
-	*state->tick = 1;	/* counters begin with 0: their names are read at the first packet */
 	refresh_nics(run, 0);
-	return select_nics(run);
-}
-
-static int attached(struct probe_run *run)
-{
-	((struct state *)run->state)->start = clock_now();
-	return 0;
+	return select_nics(run) ?: next_tick(run);	/* counters begin with tick 0: names are read at the first packet */
 }
 
 static int compare(const struct nic_key *a, const struct nic_key *b)
@@ -224,23 +227,28 @@ static void read_rows(struct probe_run *run, struct rows *rows)
 		qsort(rows->at, rows->n, sizeof(*rows->at), compare_rows);
 }
 
+static void take_difference(struct counted *row, const struct counted *was, uint64_t now)
+{
+	row->skbs = row->now.skbs - was->now.skbs;
+	row->packets = row->now.packets - was->now.packets;
+	row->bytes = row->now.bytes - was->now.bytes;
+	row->changed = row->skbs ? now : was->changed;
+}
+
 /* What came since the rows of the tick before. */
 static void take_differences(struct rows *rows, const struct rows *before, uint64_t now)
 {
 	unsigned old = 0;
 
-	for (unsigned i = 0; i < rows->n; i++) {
-		struct counted *row = &rows->at[i];
-		struct counted none = { .changed = now }, *was = &none;
+	const struct counted none = { .changed = now };
 
-		while (old < before->n && compare(&before->at[old].key, &row->key) < 0)
+	for (unsigned i = 0; i < rows->n; i++) {
+		while (old < before->n && compare(&before->at[old].key, &rows->at[i].key) < 0)
 			old++;
-		if (old < before->n && !compare(&before->at[old].key, &row->key))
-			was = &before->at[old];
-		row->skbs = row->now.skbs - was->now.skbs;
-		row->packets = row->now.packets - was->now.packets;
-		row->bytes = row->now.bytes - was->now.bytes;
-		row->changed = row->skbs ? now : was->changed;
+		if (old < before->n && !compare(&before->at[old].key, &rows->at[i].key) && !before->at[old].gone)
+			take_difference(&rows->at[i], &before->at[old], now);
+		else
+			take_difference(&rows->at[i], &none, now);
 	}
 }
 
@@ -298,10 +306,11 @@ static void emit_direction(struct probe_run *run, const struct nic_throughput *h
 /* `nic`: if it is of the own namespace and there; else its name is what the kernel's side saw last. */
 static void emit_nic(struct probe_run *run, const struct nic *nic, const struct counted *rows, unsigned n, uint64_t now)
 {
-	struct state *state = run->state;
-	struct nic_throughput head = { .time.ns = now, .start.ns = state->start, .duration_ns = now - state->start };
+	struct nic_throughput head = {
+		.time.ns = now, .start = probe_interval_start(run), .duration_ns = now - run->interval_start,
+	};
 
-	head.netns.value = nic ? state->own_netns : rows->key.netns;
+	head.netns.value = nic ? ((struct state *)run->state)->own_netns : rows->key.netns;
 	head.index = nic ? nic->link.index : rows->key.index;
 	head.speed_bps = nic ? nic->speed_bps : 0;
 	for (unsigned i = 0, newest = 0; !nic && i < n; i++) {
@@ -333,22 +342,31 @@ static const struct nic *own_nic(const struct state *state, const struct nic_key
 
 /*
  * Leaves out a NIC that is gone, or that has been idle in another namespace for long, and takes it from the map: before
- * 5.14 the map cannot do that in one step, then it stays there.
+ * 5.14 the map cannot do that in one step, then it stays there. What was counted at the last moment is still told.
  */
 static bool forget(struct probe_run *run, struct counted *rows, unsigned n, uint64_t now)
 {
 	uint64_t limit = rows->key.netns == ((struct state *)run->state)->own_netns ? 1 : FORGET_NS;
+	int cpus = libbpf_num_possible_cpus();
 	struct nic_counters *last;
+	bool still = true;
 
 	for (unsigned i = 0; i < n; i++)
 		if (now - rows[i].changed < limit)
 			return false;
-	last = calloc(libbpf_num_possible_cpus(), sizeof(*last));
-	for (unsigned i = 0; last && i < n; i++)
-		if (!bpf_map_lookup_and_delete_elem(probe_map_fd(run, "stats"), &rows[i].key, last))
-			rows[i].now = (struct nic_counters){ 0 };
+	last = calloc(cpus, sizeof(*last));
+	for (unsigned i = 0; last && i < n; i++) {
+		const struct counted was = rows[i];
+
+		if (bpf_map_lookup_and_delete_elem(probe_map_fd(run, "stats"), &rows[i].key, last))
+			continue;
+		sum_cpus(last, cpus, &rows[i].now);
+		take_difference(&rows[i], &was, now);
+		rows[i].gone = true;
+		still = still && !rows[i].skbs;
+	}
 	free(last);
-	return true;
+	return still;
 }
 
 static void tick(struct probe_run *run, uint64_t now)
@@ -357,12 +375,9 @@ static void tick(struct probe_run *run, uint64_t now)
 	struct rows rows = { 0 };
 	unsigned n;
 
-	if (now <= state->start)
-		return;
 	refresh_nics(run, now);
-	if (select_nics(run))
+	if (select_nics(run) || next_tick(run))
 		log_error("nic_throughput: %s", run->reason);
-	++*state->tick;
 	read_rows(run, &rows);
 	take_differences(&rows, &state->before, now);
 	for (unsigned i = 0; i < rows.n; i += n) {
@@ -384,7 +399,6 @@ static void tick(struct probe_run *run, uint64_t now)
 	}
 	free(state->before.at);
 	state->before = rows;
-	state->start = now;
 }
 
 static void release(struct probe_run *run)
@@ -409,7 +423,6 @@ const struct probe nic_throughput_probe = {
 	.check = check,
 	.configure = configure,
 	.loaded = loaded,
-	.attached = attached,
 	.tick = tick,
 	.release = release,
 };

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""tcp_connection: the accepting side. Every way to accept, the wait in the accept queue, and what is never accepted."""
+import os
+import time
+
+import pytest
+
+from connections import (addresses, addresses_of, assert_accepted, assert_envelope, assert_within, in_namespace, tcp_agent,
+                         timestamp, wait_for_accept, way_and_hooks)
+from harness import Namespace, assert_loss_equation, wait_until
+from puppet import Puppet, blocked_in
+
+ACCEPT_CALLS = {"x86_64": {"accept": 43, "accept4": 288}, "aarch64": {"accept": 202, "accept4": 242}}[os.uname().machine]
+IPS = ["127.0.0.1", "::1", "::ffff:127.0.0.1"]
+
+
+def accept_or_skip(server, listener, how, n=1):
+    """Accepts in this way n times; skips where the kernel has not got it."""
+    server.order("accept", listener, how, n)
+    return [answer_or_skip(server, how) for _ in range(n)]
+
+
+def answer_or_skip(server, how):
+    answer = server.answer()
+    if answer.errno in ("ENOSYS", "EPERM", "EINVAL"):
+        pytest.skip(f"this kernel has no accept by {how}: {answer.errno}")
+    assert answer.result >= 0, answer
+    return answer
+
+
+def sees(agent, how):
+    """Whether the hooks in use see an accept of this kind."""
+    way, hooks = way_and_hooks(agent.records())
+    if way in ("fentry", "kprobe") or not how.startswith("uring"):
+        return True
+    return "io_uring_complete" in hooks
+
+
+def accepts_of(records, ns, connected):
+    return [r for r in in_namespace(records, ns, "accept") if addresses(r) == addresses_of(connected)]
+
+
+def assert_not_accepted(record, connected, state):
+    assert_envelope(record, "accept", "server", connected.local)
+    assert addresses(record) == addresses_of(connected)
+    assert record["netline"]["accept"]["state"] == state and record["netline"]["srtt_ns"] > 0
+    assert "process" not in record and "duration" not in record["event"]
+    expected = ("failure", "closed_before_accept") if state == "closed" else ("success", None)
+    assert (record["event"]["outcome"], record["event"].get("reason")) == expected
+
+
+@pytest.mark.parametrize("ip", IPS)
+@pytest.mark.parametrize("how", ["accept", "accept4", "int80", "uring", "uring_async", "uring_multishot"])
+def test_ways_to_accept(how, ip):
+    """One connection that waits when accept is called, then one that comes when accept waits."""
+    with Namespace() as ns, tcp_agent() as agent:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(6)
+        connected = [client.connect(ip, port)]
+        accepted = accept_or_skip(server, listener, how)
+        server.order("accept", listener, how)
+        connected.append(client.connect(ip, port))
+        accepted.append(answer_or_skip(server, how))
+        if not sees(agent, how):
+            pytest.skip(f"{how}: no hook sees it on this kernel: {way_and_hooks(agent.records())}")
+        for one, other in zip(connected, accepted):
+            record = wait_for_accept(agent, ns, one)
+            assert_accepted(record, other, server.pid, "server", one, thread=not how.startswith("uring"))
+        assert len(in_namespace(agent.stop(), ns, "accept")) == 2
+
+
+def test_multishot_accepts_several():
+    with Namespace() as ns, tcp_agent() as agent:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(6)
+        connected = [client.connect(ip, port) for ip in IPS]
+        accepted = {addresses_of(answer): answer for answer in accept_or_skip(server, listener, "uring_multishot", 3)}
+        if not sees(agent, "uring_multishot"):
+            pytest.skip(f"no hook sees it on this kernel: {way_and_hooks(agent.records())}")
+        for one in connected:
+            record = wait_for_accept(agent, ns, one)
+            assert_accepted(record, accepted[addresses_of(one)], server.pid, "server", one, thread=False)
+        assert len(in_namespace(agent.stop(), ns, "accept")) == 3
+
+
+@pytest.mark.parametrize("how", ["uring_direct", "socketcall"])
+def test_accept_that_hooks_may_not_see(how):
+    """Into io_uring's own file table, and by a 32-bit program's socketcall(). Either the owner is right, or it is absent
+    and the record comes when the connection ends; it is never told as closed before accept."""
+    with Namespace() as ns, tcp_agent() as agent:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(4)
+        connected = client.connect("127.0.0.1", port)
+        accept_or_skip(server, listener, how)
+        client.must("linger0", connected.socket)
+        client.close(connected.socket)  # RST: the connection ends on the accepting side, too
+        record = wait_for_accept(agent, ns, connected)
+        assert accepts_of(agent.stop(), ns, connected) == [record]
+        assert record["event"]["outcome"] == "success" and record["netline"]["accept"]["state"] == "accepted"
+        if "process" in record:
+            assert (record["process"]["pid"], record["process"]["name"]) == (server.pid, "server")
+        else:
+            assert "wait_ns" not in record["netline"]["accept"], "the accept was not seen"
+
+
+@pytest.mark.parametrize("how", ["accept", "accept4"])
+def test_accept_that_blocked_before_netline_started(how):
+    with Namespace() as ns:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(6)
+        server.order("accept", listener, how)
+        wait_until(lambda: blocked_in(server.pid, ACCEPT_CALLS[how]), 10, "accept to block")
+        with tcp_agent() as agent:
+            connected = client.connect("::1", port)
+            accepted = server.answer()
+            assert_accepted(wait_for_accept(agent, ns, connected), accepted, server.pid, "server", connected)
+            assert len(in_namespace(agent.stop(), ns, "accept")) == 1
+
+
+@pytest.mark.parametrize("ip", IPS)
+def test_slow_accept(ip):
+    """wait_ns is the time in the accept queue, bounded on both sides by what the programs measured."""
+    with Namespace() as ns, tcp_agent() as agent:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(6)
+        connected = client.connect(ip, port)
+        queued = server.must("readable", listener)
+        wait_until(lambda: time.monotonic_ns() >= queued.end + 50_000_000, 10, "50 ms to pass")
+        accepted = server.accept(listener)
+        record = wait_for_accept(agent, ns, connected)
+        assert_accepted(record, accepted, server.pid, "server", connected)
+        wait = record["netline"]["accept"]["wait_ns"]
+        assert 50_000_000 <= accepted.start - queued.end <= wait <= accepted.end - connected.start
+        assert_within(timestamp(record), connected.start_real, queued.end_real)
+
+
+@pytest.mark.parametrize("ip", IPS)
+def test_reset_before_accept(ip):
+    """Told when the RST comes; accept returns the dead socket later, and nothing more is told."""
+    with Namespace() as ns, tcp_agent() as agent:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(6)
+        connected = client.connect(ip, port)
+        queued = server.must("readable", listener)
+        client.must("linger0", connected.socket)
+        reset = client.must("close", connected.socket)
+        record = wait_for_accept(agent, ns, connected)
+        dead = server.accept(listener)
+        assert "remote" not in dead
+        after = client.connect(ip, port)
+        accepted = server.accept(listener)
+        assert_accepted(wait_for_accept(agent, ns, after), accepted, server.pid, "server", after)
+        records = agent.stop()
+        assert accepts_of(records, ns, connected) == [record] and len(in_namespace(records, ns, "accept")) == 2
+        assert_not_accepted(record, connected, "closed")
+        assert_within(timestamp(record), reset.start_real, dead.start_real)
+        assert reset.start - queued.end <= record["netline"]["accept"]["wait_ns"] <= dead.start - connected.start
+        assert record["netline"]["socket"]["cookie"] == dead.cookie
+        assert_loss_equation(records, "tcp_connection")
+
+
+@pytest.mark.parametrize("client_closes", [False, True])
+def test_listener_closed_before_accept(client_closes):
+    with Namespace() as ns, tcp_agent() as agent:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(6)
+        connected = [client.connect(ip, port) for ip in IPS]
+        if client_closes:  # in CLOSE_WAIT then: still waiting to be accepted
+            for answer in connected:
+                client.close(answer.socket)
+        closed = server.must("close", listener)
+        for answer in connected:
+            record = wait_for_accept(agent, ns, answer)
+            assert_not_accepted(record, answer, "closed")
+            assert_within(timestamp(record), closed.start_real, closed.end_real)
+            assert 0 < record["netline"]["accept"]["wait_ns"] <= closed.end - answer.start
+        records = agent.stop()
+        assert len(in_namespace(records, ns, "accept")) == 3
+        assert_loss_equation(records, "tcp_connection")
+
+
+def test_closed_by_client_then_accepted():
+    with Namespace() as ns, tcp_agent() as agent:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(4)
+        connected = client.connect("127.0.0.1", port)
+        client.close(connected.socket)
+        accepted = server.accept(listener)
+        assert_accepted(wait_for_accept(agent, ns, connected), accepted, server.pid, "server", connected)
+        assert len(in_namespace(agent.stop(), ns, "accept")) == 1
+
+
+def test_pending_when_netline_stops():
+    with Namespace() as ns, tcp_agent() as agent:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(6)
+        connected = [client.connect(ip, port) for ip in IPS]
+        queued = server.must("readable", listener)
+        agent.wait_for(lambda records: len(in_namespace(records, ns, "connect")) == 3)
+        assert not in_namespace(agent.records(), ns, "accept")
+        before = time.monotonic_ns()
+        records = agent.stop()
+        after = time.monotonic_ns()
+        for answer in connected:
+            record, = accepts_of(records, ns, answer)
+            assert_not_accepted(record, answer, "pending")
+            assert_within(timestamp(record), answer.start_real, queued.end_real)
+            assert 0 < before - queued.end <= record["netline"]["accept"]["wait_ns"] <= after - answer.start
+        assert_loss_equation(records, "tcp_connection")
+
+
+def test_in_the_queue_before_netline_started():
+    """The beginning was not seen: no record, but the table knows the owner from the accept on."""
+    with Namespace() as ns:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(4)
+        client.connect("127.0.0.1", port)
+        with tcp_agent() as agent:
+            server.accept(listener)
+            connected = client.connect("127.0.0.1", port)
+            accepted = server.accept(listener)
+            assert_accepted(wait_for_accept(agent, ns, connected), accepted, server.pid, "server", connected)
+            assert len(in_namespace(agent.stop(), ns, "accept")) == 1

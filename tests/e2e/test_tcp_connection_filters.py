@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""tcp_connection: filters select exactly and are counted; what the ring cannot hold is counted, too."""
+import contextlib
+import itertools
+import os
+import pathlib
+import signal
+
+import pytest
+
+from connections import addresses, addresses_of, in_namespace, tcp_agent
+from harness import Namespace, assert_loss_equation, of_dataset
+from puppet import Puppet, Traffic
+
+PORT_4, PORT_6, CLIENT_PORT = 1801, 1802, 1900
+
+
+def cgroup2_mount():
+    for line in pathlib.Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
+        _, path, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return pathlib.Path(path)
+    pytest.skip("no cgroup v2 is mounted")
+
+
+class Cgroup:
+    """A cgroup of our own with one below it; `enter` and `enter_child` put the calling process in."""
+
+    _numbers = itertools.count(1)
+
+    def __enter__(self):
+        self.path = cgroup2_mount() / f"nl-{os.getpid()}-{next(self._numbers)}"
+        self.child = self.path / "child"
+        self.child.mkdir(parents=True)
+        self.id, self.child_id = self.path.stat().st_ino, self.child.stat().st_ino
+        return self
+
+    def __exit__(self, *_):
+        self.child.rmdir()
+        self.path.rmdir()
+
+    def enter(self):
+        (self.path / "cgroup.procs").write_text(str(os.getpid()))
+
+    def enter_child(self):
+        (self.child / "cgroup.procs").write_text(str(os.getpid()))
+
+
+class Mix:
+    """Two clients in the cgroup (one of them below it) and one outside, a server outside; all kinds of addresses."""
+
+    def __init__(self, ns, cgroup):
+        self.ns = ns
+        self.server = Puppet(ns, "server")
+        self.inside = Puppet(ns, "inside", cgroup.enter)
+        self.below = Puppet(ns, "below", cgroup.enter_child)
+        self.outside = Puppet(ns, "outside")
+        self.events = []  # (action, puppet, answer)
+
+    def run(self):
+        listeners = {port: self.server.listen(6, port)[0] for port in (PORT_4, PORT_6)}
+        for client, local_port in ((self.inside, None), (self.below, CLIENT_PORT), (self.outside, None)):
+            for ip, port in (("127.0.0.1", PORT_4), ("::ffff:127.0.0.1", PORT_4), ("::1", PORT_6)):
+                connected = client.connect(ip, port, local_port=local_port if port == PORT_6 else None)
+                assert connected.result == 0, connected
+                accepted = self.server.accept(listeners[port])
+                self.events += [("connect", client, connected), ("accept", self.server, accepted)]
+
+
+# What each filter wants, of (mix, action, puppet, answer). Local ports are those of the side that the event is about.
+FILTERS = {
+    "pid": (lambda mix: ["--pid", mix.inside.pid], lambda mix, action, who, answer: who is mix.inside),
+    "pids": (lambda mix: ["-p", f"{mix.inside.pid},{mix.server.pid}"],
+             lambda mix, action, who, answer: who in (mix.inside, mix.server)),
+    "port": (lambda mix: ["--port", PORT_4], lambda mix, action, who, answer: answer.local_port == PORT_4),
+    "client port": (lambda mix: ["-P", f"{CLIENT_PORT},{PORT_6}"],
+                    lambda mix, action, who, answer: answer.local_port in (CLIENT_PORT, PORT_6)),
+    "connect": (lambda mix: ["--direction", "connect"], lambda mix, action, who, answer: action == "connect"),
+    "accept": (lambda mix: ["-r", "accept"], lambda mix, action, who, answer: action == "accept"),
+    "ipv4": (lambda mix: ["-4"], lambda mix, action, who, answer: answer.local != "::1"),
+    "ipv6": (lambda mix: ["-6"], lambda mix, action, who, answer: answer.local == "::1"),
+    "all at once": (lambda mix: ["-4", "-p", mix.outside.pid, "-r", "connect"],
+                    lambda mix, action, who, answer: who is mix.outside and answer.local != "::1"),
+    "nobody": (lambda mix: ["--pid", "4194304"], lambda mix, action, who, answer: False),
+}
+
+
+def assert_selects(mix, args, wanted):
+    """
+    Others on this machine may connect as well: a second netline without filters says how many those were. If there
+    were none, the count of `filtered` has to be exact.
+    """
+    with tcp_agent() as witness:
+        with tcp_agent(*args) as agent:
+            mix.run()
+            selected = [event for event in mix.events if wanted(*event)]
+            agent.wait_for(lambda records: len(in_namespace(records, mix.ns)) >= len(selected))
+            witness.wait_for(lambda records: len(in_namespace(records, mix.ns)) >= len(mix.events))
+            records = agent.stop()
+        all_records = witness.stop()
+    found = {(r["event"]["action"], *addresses(r)) for r in in_namespace(records, mix.ns)}
+    assert found == {(f"tcp-{action}", *addresses_of(answer)) for action, _, answer in selected}
+    assert len(in_namespace(records, mix.ns)) == len(found)
+    rest, foreign = len(mix.events) - len(selected), len(of_dataset(all_records, "tcp_connection")) - len(mix.events)
+    counters = assert_loss_equation(records, "tcp_connection")
+    assert counters["lost"] == 0
+    assert rest <= counters["filtered"] <= rest + foreign
+    return in_namespace(all_records, mix.ns)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_filters(name):
+    args, wanted = FILTERS[name]
+    with Cgroup() as cgroup, Namespace() as ns:
+        mix = Mix(ns, cgroup)
+        assert_selects(mix, args(mix), lambda *event: wanted(mix, *event))
+
+
+@pytest.mark.parametrize("by", ["path", "id", "child"])
+def test_cgroup_filter(by):
+    """A cgroup means those below it, too. The record names the cgroup in which the socket was made."""
+    with Cgroup() as cgroup, Namespace() as ns:
+        mix = Mix(ns, cgroup)
+        argument = {"path": cgroup.path, "id": cgroup.id, "child": cgroup.child}[by]
+        inside = (mix.below,) if by == "child" else (mix.inside, mix.below)
+        everything = assert_selects(mix, ["--cgroup", argument], lambda action, who, answer: who in inside)
+        cgroups = {r["process"]["pid"]: int(r["netline"]["socket"]["cgroup"]) for r in everything}
+        assert (cgroups[mix.inside.pid], cgroups[mix.below.pid]) == (cgroup.id, cgroup.child_id)
+        assert cgroups[mix.outside.pid] == cgroups[mix.server.pid] not in (cgroup.id, cgroup.child_id)
+
+
+def test_accepted_sockets_have_the_listeners_cgroup():
+    with Cgroup() as cgroup, Namespace() as ns, tcp_agent("--cgroup", cgroup.path) as agent:
+        server, client = Puppet(ns, "server", cgroup.enter), Puppet(ns, "client")
+        listener, port = server.listen(4)
+        connected = client.connect("127.0.0.1", port)
+        server.accept(listener)
+        agent.wait_for(lambda records: in_namespace(records, ns))
+        record, = in_namespace(agent.stop(), ns)
+        assert (record["event"]["action"], addresses(record)) == ("tcp-accept", addresses_of(connected))
+        assert record["netline"]["socket"]["cgroup"] == str(cgroup.id)
+
+
+@contextlib.contextmanager
+def stopped(pid):
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_full_ring_is_counted():
+    """--pid keeps all others out: what is not in a record is lost, to the last event."""
+    with Namespace() as ns:
+        traffic = Traffic(ns, 300)
+        with tcp_agent("--ring-size", 4096, "--pid", ",".join(map(str, traffic.pids))) as agent:
+            with stopped(agent.pid):
+                connects, accepts = traffic.run()
+            agent.wait_for(lambda records: of_dataset(records, "agent_lost"))
+            records = agent.stop()
+        counters = assert_loss_equation(records, "tcp_connection")
+        total = len(connects) + len(accepts)
+        assert len(in_namespace(records, ns)) + counters["lost"] == total == 600
+        assert 0 < len(in_namespace(records, ns)) < total, "the ring holds some, but not all"
+        losses = of_dataset(records, "agent_lost")
+        for loss in losses:
+            assert loss["event"]["reason"] == "ring_full"
+            assert loss["netline"]["lost"]["stage"] == "kernel" and loss["netline"]["lost"]["dataset"] == "netline.tcp_connection"
+        assert sum(loss["netline"]["lost"]["count"] for loss in losses) == counters["lost"]
+        assert losses[-1]["netline"]["lost"]["count_total"] == counters["lost"]

@@ -83,23 +83,26 @@ static __always_inline bool admit(bool wanted)
 	return wanted;
 }
 
-/* Connected, or failed to: `reason` is 0 or why. */
-static __always_inline void tell_connect(const struct sock *sk, const struct tcp_sock *tcp, const struct socket_entry *entry, __u16 reason)
+/* A handshake is over that a process knows of: it connected or failed to (`reason` says why), or accepted early. */
+static __always_inline void tell_handshake(const struct sock *sk, const struct tcp_sock *tcp, const struct socket_entry *entry, __u16 reason)
 {
+	bool client = entry->role == ROLE_CLIENT;
+	__u8 action = client ? ACTION_CONNECT : ACTION_ACCEPT;
 	struct tcp_connection *r;
 
-	if (!admit(settings.actions & 1 << ACTION_CONNECT && pid_wanted(entry->owner.pid) && socket_wanted(sk, tcp)))
+	if (!admit(settings.actions & 1 << action && pid_wanted(entry->owner.pid) && socket_wanted(sk, tcp)))
 		return;
 	r = ring_reserve(&events, sizeof(*r));
 	if (!r)
 		return;
 	__builtin_memset(r, 0, sizeof(*r));
 	r->time.ns = bpf_ktime_get_ns();
-	r->handshake_ns = entry->start_ns ? r->time.ns - entry->start_ns : 0;
+	r->handshake_ns = client && entry->start_ns ? r->time.ns - entry->start_ns : 0;
 	r->reason = reason;
 	r->outcome = reason ? OUTCOME_FAILURE : OUTCOME_SUCCESS;
+	r->accept_state = client ? ACCEPT_NONE : ACCEPT_ACCEPTED;
 	fill_owner(r, &entry->owner);
-	fill_socket(r, sk, tcp, true);
+	fill_socket(r, sk, tcp, client);
 	ring_submit(&events, r);
 }
 
@@ -278,24 +281,6 @@ static __always_inline void on_queued(const struct sock *sk, const struct tcp_so
 		count_full();
 }
 
-/* The handshake of a connection that was accepted before its end is over, one way or the other. */
-static __always_inline void tell_early(const struct sock *sk, const struct tcp_sock *tcp, const struct socket_entry *entry)
-{
-	struct tcp_connection *r;
-
-	if (!admit(settings.actions & 1 << ACTION_ACCEPT && pid_wanted(entry->owner.pid) && socket_wanted(sk, tcp)))
-		return;
-	r = ring_reserve(&events, sizeof(*r));
-	if (!r)
-		return;
-	__builtin_memset(r, 0, sizeof(*r));
-	r->time.ns = bpf_ktime_get_ns();
-	r->accept_state = ACCEPT_ACCEPTED;
-	fill_owner(r, &entry->owner);
-	fill_socket(r, sk, tcp, false);
-	ring_submit(&events, r);
-}
-
 /* SYN_SENT or SYN_RECV is over: to ESTABLISHED, to CLOSE, or to FIN_WAIT1 (an early one that was closed). */
 static __always_inline void on_handshake_end(const struct sock *sk, const struct tcp_sock *tcp, int from, int to)
 {
@@ -306,10 +291,7 @@ static __always_inline void on_handshake_end(const struct sock *sk, const struct
 		found->phase = PHASE_OPEN;
 		if (to == TCP_CLOSE)
 			sockets_remove(sk);
-		if (entry.phase == PHASE_EARLY)
-			tell_early(sk, tcp, &entry);
-		else
-			tell_connect(sk, tcp, &entry, to == TCP_CLOSE ? sk->sk_err ?: REASON_ABORTED : 0);
+		tell_handshake(sk, tcp, &entry, entry.role == ROLE_CLIENT && to == TCP_CLOSE ? sk->sk_err ?: REASON_ABORTED : 0);
 	} else if (from == TCP_SYN_RECV && to == TCP_ESTABLISHED) {
 		if (found)	/* its address was another socket's, of which CLOSE was missed */
 			sockets_remove(sk);

@@ -22,7 +22,7 @@ BUILD = ROOT / "build"
 NETLINE = BUILD / "netline"
 FOREIGN = ("netline", "bpftrace", "tcpstates", "tcplife", "perf")
 START_LIMIT, STOP_LIMIT, TOOL_LIMIT = 20, 15, 60
-SETTLE = 0.3        # until all of a run has reached the sink: netline gathers for 50 ms, others for 100 ms
+SETTLE = 0.2        # until all of a run has reached the sink: netline gathers for 50 ms
 
 _libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
@@ -82,7 +82,7 @@ class Neighbours:
     """Other tests on this machine hook the same kernel. A measurement beside which one ran is made again, while patience lasts."""
 
     def __init__(self, patience):
-        self.patience, self.runs, self.disturbed, self.ours = patience, 0, 0, set()
+        self.patience, self.runs, self.disturbed, self.repeats, self.ours = patience, 0, 0, 0, set()
 
     def present(self):
         for path in glob.glob("/proc/[0-9]*/comm"):
@@ -106,6 +106,7 @@ class Neighbours:
                 self.runs += 1
                 self.disturbed += not alone
                 return result
+            self.repeats += 1
             self.patience -= time.monotonic() - start
 
 

@@ -442,8 +442,19 @@ def test_a_second_interrupt_ends_it_at_once():
 
 
 def waits(pid):
-    return [path.read_text() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/wchan")]
+    """Where the threads of a process wait in the kernel; those that end meanwhile are left out."""
+    return read_each(pathlib.Path(f"/proc/{pid}/task").glob("*/wchan"), pathlib.Path.read_text)
 
 
 def bpf_links(pid):
-    return [path for path in pathlib.Path(f"/proc/{pid}/fd").iterdir() if "bpf_link" in os.readlink(path)]
+    return [path for path in read_each(pathlib.Path(f"/proc/{pid}/fd").iterdir(), os.readlink) if "bpf_link" in path]
+
+
+def read_each(paths, read):
+    found = []
+    for path in paths:
+        try:
+            found.append(read(path))
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found

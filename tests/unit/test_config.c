@@ -71,7 +71,7 @@ static const char *describe(const struct config *config)
 	for (unsigned i = 0; i < config->n_words; i++)
 		at = add(at, "word", config->words[i]);
 	if (config->filters)
-		at = add(at, "filters", config_filter_names(config->filters, names));
+		at = add(at, "filters", config_filter_names(config, config->filters, names));
 	for (unsigned i = 0; i < config->n_nics; i++)
 		at = add(at, "nic", config->nics[i]);
 	for (unsigned i = 0; i < config->n_pids; i++)
@@ -126,8 +126,8 @@ static const struct {
 	{ "--ipv4", "filters=--ipv4 families=1" },
 	{ "-4", "filters=--ipv4 families=1" },
 	{ "-44", "filters=--ipv4 families=1" },
-	{ "--ipv6", "filters=--ipv4 families=2" },
-	{ "-6", "filters=--ipv4 families=2" },
+	{ "--ipv6", "filters=--ipv6 families=2" },
+	{ "-6", "filters=--ipv6 families=2" },
 	{ "--cgroup 4711", "filters=--cgroup cgroup=4711" },
 	{ "--cgroup 18446744073709551615", "filters=--cgroup cgroup=18446744073709551615" },
 	{ "-n lo -p 1 -P 2 -r accept -4 --cgroup 3",
@@ -288,9 +288,9 @@ static void test_refused(void **state)
 	static const struct {
 		const char *line, *about;
 	} refused[] = {
-		{ "--unheard", "--unheard" }, { "-z", "-z" }, { "-qz", "z" }, { "-q --unheard=1", "--unheard=1" },
-		{ "tcp_connection --unheard", "--unheard" }, { "--p 1", "--p" }, { "--quiet=1", "--quiet" }, { "--json=yes list", "--json" },
-		{ "--nic", "--nic" }, { "-n", "-n" }, { "-qn", "argument" }, { "--nic=", "--nic" }, { "--nic ''", "--nic" },
+		{ "--unheard", "--unheard" }, { "-z", "-z" }, { "-qz", "-z:" }, { "-q --unheard=1", "--unheard=1" },
+		{ "tcp_connection --unheard", "--unheard" }, { "--p 1", "--p" }, { "--quiet=1", "--quiet: takes no argument" }, { "--json=yes list", "--json: takes no" },
+		{ "--nic", "--nic: needs an argument" }, { "-n", "-n: needs" }, { "-qn", "-n: needs an argument" }, { "--nic=", "--nic" }, { "--nic ''", "--nic" },
 		{ "--nic eth0,,lo", "--nic" }, { "--nic eth0,", "--nic" }, { "--nic ,eth0", "--nic" }, { "-n sixteen_letters_", "--nic" },
 		{ "--pid", "--pid" }, { "--pid ''", "--pid" }, { "--pid 0", "--pid" }, { "--pid -1", "--pid" }, { "--pid 4194305", "--pid" },
 		{ "--pid 1,x", "--pid" }, { "--pid 1x", "--pid" }, { "--pid 1,", "--pid" }, { "--pid +1", "--pid" }, { "-p 1.5", "--pid" },
@@ -319,6 +319,7 @@ static void test_refused(void **state)
 		{ "--host ''", "--host" },
 		{ "--json", "--json" }, { "--json tcp_connection", "--json" }, { "--json schema", "--json" },
 		{ "--write dir", "--write" }, { "--write dir list", "--write" },
+		{ "list -n lo", "--nic" }, { "--ipv6 -p 1 schema", "--pid, --ipv6" },
 		{ "list tcp_connection", "tcp_connection" }, { "schema a b", "schema" },
 		{ "--help --unheard", "--unheard" },
 		{ "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 seventeenth", "seventeenth" },
@@ -333,8 +334,8 @@ static void test_refused(void **state)
 static void test_refused_in_bundle(void **state)
 {
 	(void)state;
-	check_refused("-zq", "z");
-	check_refused("-q -qzq tcp_connection", "z");
+	check_refused("-zq", "-z: no such option");
+	check_refused("-q -qzq tcp_connection", "-z: no such option");
 }
 
 /* Lists of up to 64, labels of up to 512 bytes, names of up to 255. */

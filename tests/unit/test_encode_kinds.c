@@ -220,7 +220,7 @@ static void test_room_for_texts(void **state)
 
 	(void)state;
 	subject_init(&subject, &record, plain_facts());
-	for (unsigned byte = 1; byte < 256; byte += SLOWNESS > 4 ? 7 : 1) {
+	for (unsigned byte = 1; byte < 256; byte += SLOWNESS > 8 ? 7 : 1) {
 		memset(subject.wire.data, byte, 1201);
 		subject_check(&subject);
 		for (unsigned i = 0; i < 601; i += 2)

@@ -56,7 +56,7 @@ static void *failing_realloc(void *old, size_t size)
 #define output_push memory_output_push
 #define output_flush memory_output_flush
 #define output_idle memory_output_idle
-#define output_discard memory_output_discard
+#define output_abandon memory_output_abandon
 #define output_written memory_output_written
 #include "../../agent/output/output.c"
 

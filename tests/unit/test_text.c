@@ -272,7 +272,7 @@ static void test_string_bytes(void **state)
 	open_room(6 * 16 + 2);
 	check_string("", 0);
 	for (unsigned first = 0; first < 256; first++) {
-		for (unsigned second = 0; second < 256; second += SLOWNESS > 4 ? 17 : 1) {
+		for (unsigned second = 0; second < 256; second += SLOWNESS > 8 ? 17 : 1) {
 			char bytes[] = { first, second };
 
 			check_sequence(bytes, 2);
@@ -293,7 +293,7 @@ static void test_string_utf8(void **state)
 	for (size_t a = 0; a < COUNT_OF(leads); a++)
 		for (size_t b = 0; b < COUNT_OF(seconds); b++)
 			for (size_t c = 0; c < COUNT_OF(rest); c++)
-				for (size_t d = 0; d < COUNT_OF(rest); d += SLOWNESS > 4 ? 5 : 1)
+				for (size_t d = 0; d < COUNT_OF(rest); d += SLOWNESS > 8 ? 5 : 1)
 					check_sequence((char[]){ leads[a], seconds[b], rest[c], rest[d] }, 4);
 	guarded_release(&out);
 }
@@ -314,7 +314,7 @@ static void test_string_known(void **state)
 static void test_oracle_utf8(void **state)
 {
 	(void)state;
-	for (uint32_t bytes = 0; bytes < 1 << 24; bytes += SLOWNESS > 4 ? 9973 : 61) {
+	for (uint32_t bytes = 0; bytes < 1 << 24; bytes += SLOWNESS > 8 ? 9973 : 61) {
 		uint8_t s[4] = { 0xe0 | bytes >> 20, bytes >> 12, bytes >> 6, bytes };
 		size_t n = oracle_code_point(s, 4);
 		json_t *text = json_stringn((char *)s, n ? n : 4);

@@ -29,7 +29,7 @@
 #define require(condition, ...) do { if (!(condition)) fail_msg(__VA_ARGS__); } while (0)
 
 #ifdef __SANITIZE_ADDRESS__
-#define SLOWNESS 4
+#define SLOWNESS 8
 #else
 #define SLOWNESS (RUNNING_ON_VALGRIND ? 100 : 1)
 #endif

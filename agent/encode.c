@@ -83,7 +83,7 @@ static char *write_name(char *p, const struct plan *plan, const struct op *op, u
 {
 	const struct piece *name = index < op->n_names ? &op->names[index] : NULL;
 
-	return name && name->len ? text_copy(p, plan->pool + name->at, name->len) : text_string(p, "unknown", 7);
+	return name && name->len ? text_copy(p, plan->pool + name->at, name->len) : text_string(p, UNKNOWN_NAME, sizeof(UNKNOWN_NAME) - 1);
 }
 
 static char *write_value(struct plan *plan, const struct op *op, const char *wire, int64_t utc_offset, char *p)
@@ -105,7 +105,7 @@ static char *write_value(struct plan *plan, const struct op *op, const char *wir
 		*p++ = '"';
 		return p;
 	case KIND_TIME:
-		return text_time(p, (int64_t)value + utc_offset, op->offset ? &plan->start_second : &plan->second);
+		return text_time(p, (int64_t)(value + (uint64_t)utc_offset), op->offset ? &plan->start_second : &plan->second);
 	case KIND_IP:
 		return text_ip(p, (const uint8_t *)member);
 	case KIND_ENUM:

@@ -68,7 +68,7 @@ int parse_seconds(const char *option, const char *text, uint64_t *ret_ns)
 	if (ok && *end == '.')
 		for (end++; isdigit((unsigned char)*end); end++, unit /= 10)
 			ns += (*end - '0') * unit;
-	if (!ok || *end || whole > MAX_SECONDS || whole * 1000000000 + ns < MIN_SECONDS_NS) {
+	if (!ok || *end || whole > MAX_SECONDS || (whole == MAX_SECONDS && ns) || whole * 1000000000 + ns < MIN_SECONDS_NS) {
 		log_error("%s %s: a number of seconds from 0.01 to %d, such as 1 or 0.5", option, text, MAX_SECONDS);
 		return -EINVAL;
 	}
@@ -83,11 +83,14 @@ int parse_cgroup(const char *text, uint64_t *ret_id)
 		char room[sizeof(struct file_handle) + sizeof(uint64_t)];
 	} u = { .handle.handle_bytes = sizeof(uint64_t) };
 	struct statfs fs;
+	uint64_t id;
 	char *end;
 	int mount;
 
-	if (!number(text, ret_id, &end) && !*end && *ret_id)
+	if (!number(text, &id, &end) && !*end && id) {
+		*ret_id = id;
 		return 0;
+	}
 	if (statfs(text, &fs)) {
 		log_error("--cgroup %s: %s; a folder below the cgroup v2 mount, or a cgroup's id", text, strerror(errno));
 		return -EINVAL;

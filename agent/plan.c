@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
+
 #define ROOM_SLACK (2 * COPY_BLOCK)	/* text_copy() writes whole blocks */
 
 /* Whether a group's first member was written already. */
@@ -165,7 +167,7 @@ static void put_constant(struct builder *b, const struct row *row)
 /* The longest value of a row in bytes. */
 static size_t value_room(const struct row *row)
 {
-	size_t room = 0;
+	size_t room = strlen(UNKNOWN_NAME);
 
 	switch (row->kind) {
 	case KIND_TEXT:
@@ -235,6 +237,7 @@ static void open_group(struct builder *b, const char *path, size_t len, bool opt
 	struct op *op;
 
 	if (b->depth + 1 == MAX_DEPTH) {
+		log_error("row %s: more than %d groups deep", path, MAX_DEPTH - 1);
 		b->error = -EINVAL;
 		return;
 	}

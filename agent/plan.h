@@ -7,6 +7,7 @@
 #include "text.h"
 
 #define MAX_DEPTH 6
+#define UNKNOWN_NAME "unknown"	/* for an enum value without a name; one that may be absent is */
 
 enum op_kind { OP_GROUP_OPEN = 100, OP_GROUP_CLOSE, OP_TEXT };	/* beside enum kind */
 
@@ -23,7 +24,7 @@ struct piece {
 struct op {
 	uint8_t kind, absence, size, after_brace;
 	uint16_t offset, length, n_names, count_offset, count_size;
-	uint16_t pre_len, key_len;
+	uint32_t pre_len, key_len;
 	uint32_t pre, key;
 	const struct piece *names;	/* KIND_ENUM: by index, quoted */
 };

@@ -218,7 +218,7 @@ void output_push(struct output *output, struct arena *arena, uint32_t offset, ui
 		lose(output, dataset, LOST_WRITE_ERROR);
 		return;
 	}
-	if (is_full(output) && output->spec.full == FULL_DROP_OLDEST) {
+	while (is_full(output) && output->spec.full == FULL_DROP_OLDEST) {
 		struct queued_record oldest = pop(output);
 
 		lose(output, oldest.dataset, LOST_QUEUE_FULL);

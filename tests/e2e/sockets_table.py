@@ -27,6 +27,8 @@ def entries(agent):
     """The table's rows: start_ns, role, phase, pid, tid, process_name, thread_name."""
     rows = []
     for element in _bpftool("dump", "id", _map_id(agent)):
+        if "formatted" not in element:  # gone since its key was read
+            continue
         value = element["formatted"]["value"]
         owner = value["owner"]
         rows.append({"start_ns": value["start_ns"], "role": ROLES[value["role"]], "phase": value["phase"],

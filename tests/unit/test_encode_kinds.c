@@ -233,6 +233,28 @@ static void test_room_for_texts(void **state)
 	subject_release(&subject);
 }
 
+/* Each value at its longest, and every length of what follows: the slack for block copies is needed, and enough. */
+static void test_room_for_copies(void **state)
+{
+	static const struct row rows[] = { { .path = "message", .member = "m", .kind = KIND_TEXT, .size = 100 } };
+	static const struct record record = RECORD_OF(char[100], rows, COUNT_OF(rows));
+	struct facts facts = *plain_facts();
+	char host[2 * 32 + 1];
+	struct subject subject;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(host); i++) {
+		memset(host, 'h', i);
+		host[i] = 0;
+		facts.text[FACT_HOST] = host;
+		subject_init(&subject, &record, &facts);
+		memset(subject.wire.data, 1, 100);
+		subject.moment.sequence = UINT64_MAX;
+		subject_encode(&subject);
+		subject_release(&subject);
+	}
+}
+
 /* --- labels --- */
 
 static void check_labels(const char *key, const char *value, unsigned n)
@@ -382,6 +404,7 @@ int main(void)
 		cmocka_unit_test(test_optional_first),
 		cmocka_unit_test(test_room_for_unknown),
 		cmocka_unit_test(test_room_for_texts),
+		cmocka_unit_test(test_room_for_copies),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_labels_longest),
 		cmocka_unit_test(test_random_records),

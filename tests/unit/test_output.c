@@ -28,6 +28,7 @@ struct bench {
 
 	int write_error;			/* with which the writer ends at once */
 	bool writing;
+	unsigned longest;			/* in random steps */
 	unsigned n_writes, n_closes, n_progress;
 };
 
@@ -256,7 +257,8 @@ static void flush(struct bench *bench)
 static void drain(struct bench *bench)
 {
 	while (bench->writing || bench->first < bench->end) {
-		flush(bench);
+		if (!bench->writing)
+			flush(bench);
 		finish_write(bench, batch_bytes(bench), 0);
 	}
 }
@@ -326,6 +328,23 @@ static void test_batch_records(void **state)
 	flush(bench);
 	assert_int_equal(bench->output->n_writing, 500);
 	finish_write(bench, batch_bytes(bench), 0);
+	bench_free(bench);
+}
+
+/* The ring of records grows while its oldest does not stand first, and again. */
+static void test_grow(void **state)
+{
+	struct bench *bench = bench_new(FULL_BLOCK, 1 << 20);
+
+	(void)state;
+	for (unsigned round = 0; round < 4; round++) {
+		for (unsigned i = 0; i < 200u << round; i++)
+			push(bench, 1 + i % 20, 0, false);
+		flush(bench);
+		for (unsigned i = 0; i < 400u << round; i++)
+			push(bench, 1 + i % 20, 0, false);
+		drain(bench);
+	}
 	bench_free(bench);
 }
 
@@ -502,7 +521,7 @@ static void random_step(struct bench *bench, struct random *random)
 		bench->write_error = random_below(random, 100) ? 0 : -EAGAIN;
 		break;
 	default:
-		push(bench, 1 + random_length(random) % LONGEST, random_below(random, OUTPUT_MAX_DATASETS), !random_below(random, 4));
+		push(bench, 1 + random_below(random, bench->longest), random_below(random, OUTPUT_MAX_DATASETS), !random_below(random, 4));
 	}
 }
 
@@ -515,6 +534,7 @@ static void test_random(void **state)
 		struct bench *bench = bench_new(round % 3, 1 + random_below(&random, 100000));
 		unsigned steps = random_below(&random, 2000);
 
+		bench->longest = 1 + random_length(&random) % LONGEST;
 		for (unsigned i = 0; i < steps; i++)
 			random_step(bench, &random);
 		bench_free(bench);
@@ -593,6 +613,7 @@ int main(void)
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_gaps),
 		cmocka_unit_test(test_batch_records),
+		cmocka_unit_test(test_grow),
 		cmocka_unit_test(test_block),
 		cmocka_unit_test(test_drop_newest),
 		cmocka_unit_test(test_drop_oldest),

@@ -11,6 +11,7 @@ import select
 import subprocess
 import time
 
+import jsonschema
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -47,17 +48,12 @@ def stamped(stamp):
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.name)
 def test_input_is_valid(path):
-    jsonschema = pytest.importorskip("jsonschema")
-    missing = set()
+    """Record types that have no probe yet, and so no schema, stand in for `records of other datasets`."""
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         schema = ROOT / "schema" / (record["event"]["dataset"].split(".")[1] + ".json")
         if schema.exists():
             jsonschema.Draft202012Validator(json.loads(schema.read_text())).validate(record)
-        else:
-            missing.add(schema.name)
-    if missing:
-        pytest.skip(f"no schema/: {', '.join(sorted(missing))}")
 
 
 @pytest.mark.parametrize("name, golden", [

@@ -54,7 +54,7 @@ struct config {
 	uint32_t ring_bytes;
 	const char *output;		/* SPEC */
 	struct label labels[MAX_LIST];
-	unsigned n_labels;
+	unsigned n_labels, label_bytes;
 	char host[256];
 	bool quiet, verbose, json;
 	const char *write_dir;		/* schema --write */

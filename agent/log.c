@@ -27,6 +27,9 @@ void log_write(enum log_level level, const char *format, ...)
 	va_end(args);
 	if (len < 0)
 		return;
+	for (char *at = line + head; *at; at++)	/* what a user typed must not make a second line */
+		if ((unsigned char)*at < 0x20 || *at == 0x7f)
+			*at = '?';
 	len = head + len > (int)sizeof(line) - 2 ? (int)sizeof(line) - 2 : head + len;
 	line[len++] = '\n';
 	if (write(STDERR_FILENO, line, len) < 0)

@@ -12,9 +12,11 @@
 #include <sys/vfs.h>
 
 #include "log.h"
+#include "text.h"
 
 #define MIN_SECONDS_NS 10000000ull	/* 10 ms */
 #define MAX_SECONDS 86400
+#define MAX_LABEL_BYTES 2048	/* as JSON */
 
 static int number(const char *text, uint64_t *ret_value, char **ret_end)
 {
@@ -105,8 +107,8 @@ int parse_cgroup(const char *text, uint64_t *ret_id)
 
 int parse_label(struct config *config, const char *text)
 {
+	char json[6 * MAX_LABEL_BYTES + 2], *copy;
 	const char *equals = strchr(text, '=');
-	char *copy;
 
 	if (!equals || equals == text || !equals[1]) {
 		log_error("--label %s: KEY=VALUE, neither of them empty", text);
@@ -118,8 +120,15 @@ int parse_label(struct config *config, const char *text)
 			return -EINVAL;
 		}
 	}
-	if (config->n_labels == MAX_LIST || strlen(text) > 512 || memchr(text, '.', equals - text)) {
-		log_error("--label %s: at most %d labels of at most 512 bytes, without a dot in the key", text, MAX_LIST);
+	if (memchr(text, '.', equals - text)) {
+		log_error("--label %s: no dot in the key, which Elasticsearch would take for an object", text);
+		return -EINVAL;
+	}
+	if (strlen(text) <= MAX_LABEL_BYTES)
+		config->label_bytes += text_string(json, text, strlen(text)) - json + 4;
+	if (config->n_labels == MAX_LIST || strlen(text) > MAX_LABEL_BYTES || config->label_bytes > MAX_LABEL_BYTES) {
+		log_error("--label: at most %d labels, and of a line of %d bytes all of them together at most %d", MAX_LIST,
+			  LINE_MAX_BYTES, MAX_LABEL_BYTES);
 		return -EINVAL;
 	}
 	copy = strdup(text);

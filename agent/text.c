@@ -169,6 +169,9 @@ char *text_string(char *p, const char *bytes, size_t len)
 			*p++ = s[i];
 		} else if (s[i] < 0x80) {
 			p = text_escape(p, s[i]);
+		} else if (s[i] == 0xc2 && i + 1 < len && s[i + 1] >= 0x80 && s[i + 1] < 0xa0) {
+			p = text_escape(p, s[i + 1]);	/* U+0080 to U+009F: controls, which terminals may obey */
+			n = 2;
 		} else if ((n = utf8_length(s + i, len - i))) {
 			memcpy(p, s + i, n);
 			p += n;

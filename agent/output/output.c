@@ -2,6 +2,7 @@
 #include "output.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,8 +117,8 @@ int output_new(uv_loop_t *loop, const char *spec, struct output **ret_output)
 	if (!output)
 		return -ENOMEM;
 	output->loop = loop;
-	strncpy(output->name, spec, strcspn(spec, ","));
 	err = parse_spec(spec, &output->spec, &output->ops);
+	snprintf(output->name, sizeof(output->name), "%.*s", (int)strcspn(spec, ","), spec);
 	if (!err)
 		err = output->ops->open(output);
 	if (err) {

@@ -361,7 +361,7 @@ static void test_lengths(void **state)
 	}
 	*text = 0;
 	for (unsigned n = 0; n < MAX_LIST; n++)
-		sprintf(text + strlen(text), " --label k%02u=%0508u", n, n);
+		sprintf(text + strlen(text), " --label k%02u=%020u", n, n);
 	command_line_init(&line, text);
 	assert_int_equal(parse(&config, &line), 0);
 	assert_int_equal(config.n_labels, MAX_LIST);
@@ -369,7 +369,7 @@ static void test_lengths(void **state)
 	free(line.copy);
 	strcat(text, " --label one=more");
 	check_refused(text, "--label");
-	sprintf(text, "--label k=%0511u", 1);
+	sprintf(text, "--label k=%02048u", 1);
 	check_refused(text, "--label");
 	sprintf(text, "--host %0256u", 1);
 	check_refused(text, "--host");

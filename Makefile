@@ -8,7 +8,8 @@ PYTHON ?= /usr/bin/python3
 CLANG ?= clang
 STRIP_BPF ?= $(shell command -v llvm-strip || ls /usr/bin/llvm-strip-* /usr/lib/llvm-*/bin/llvm-strip 2>/dev/null | tail -n 1)
 ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(shell uname -m)))
-MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+# Asked when it is used: `make deps run` installs the compiler first.
+MULTIARCH = $(shell $(CC) -print-multiarch 2>/dev/null)
 
 comma := ,
 WARNINGS := -Wall -Wextra $(if $(WERROR),-Werror)
@@ -18,9 +19,9 @@ NETLINE_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -MMD -MP -MF $@.d -MT $@ -
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) $(WARNINGS) -Wno-unused-parameter -MMD -MP -MF $@.d -MT $@ \
 	$(if $(MULTIARCH),-idirafter /usr/include/$(MULTIARCH))
 # Debian 12 calls its static libuv libuv_a; newer static libelf needs zstd.
-STATIC_LIBS := -lbpf $(if $(wildcard /usr/lib/*/libuv_a.a),-luv_a,-luv) -ljansson -lelf -lz \
+STATIC_LIBS = -lbpf $(if $(wildcard /usr/lib/*/libuv_a.a),-luv_a,-luv) -ljansson -lelf -lz \
 	$(if $(wildcard /usr/lib/*/libzstd.a /usr/lib64/libzstd.a),-lzstd) -lpthread -ldl
-LIBS := $(if $(STATIC),$(STATIC_LIBS),-lbpf -luv -ljansson -lelf -lz)
+LIBS = $(if $(STATIC),$(STATIC_LIBS),-lbpf -luv -ljansson -lelf -lz)
 
 AGENT := $(filter-out agent/main.c,$(wildcard agent/*.c agent/output/*.c agent/probes/*.c))
 AGENT_OBJ := $(AGENT:%.c=$(BUILD)/%.o)
@@ -31,6 +32,10 @@ BENCH := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' '$(1)' '$@';)
+
+ifneq ($(filter deps,$(MAKECMDGOALS)),)
+.NOTPARALLEL:	# first deps, then the rest
+endif
 
 .PHONY: all help deps run check tools unit bench schema install clean
 .DELETE_ON_ERROR:

@@ -12,7 +12,9 @@
  * A connection of which the beginning was not seen makes no record.
  */
 #include "kernel.h"
+#include "lib/accept_queue.bpf.h"
 #include "lib/descriptors.bpf.h"
+#include "lib/existing.bpf.h"
 #include "lib/filter.bpf.h"
 #include "lib/sockets.bpf.h"
 #include "../schema/tcp_connection.h"
@@ -20,30 +22,6 @@
 char LICENSE[] SEC("license") = "GPL";
 
 RING(events);
-
-/*
- * Connections that no process has accepted yet: the record, ready but for what accept tells. Preallocated (3 MiB), because
- * entries come and go with every connection: allocating them would be the larger part of the cost.
- */
-struct queued {
-	struct tcp_connection record;
-	__u64 refused;	/* by filters that are about the socket */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__type(key, __u64);
-	__type(value, struct queued);
-} accept_queue SEC(".maps");
-
-/* Each socket is in the queue once; true for exactly one caller. */
-static __always_inline bool take_from_queue(const struct sock *sk)
-{
-	__u64 key = (__u64)sk;
-
-	return !bpf_map_delete_elem(&accept_queue, &key);
-}
 
 static __always_inline void fill_socket(struct tcp_connection *r, const struct sock *sk, const struct tcp_sock *tcp, bool client)
 {
@@ -104,30 +82,6 @@ static __always_inline void tell_handshake(const struct sock *sk, const struct t
 	fill_owner(r, &entry->owner);
 	fill_socket(r, sk, tcp, client);
 	ring_submit(&events, r);
-}
-
-/* Whether a process got the socket: it has a file, or had one. Sockets in the accept queue have neither. */
-static __always_inline bool has_been_accepted(const struct sock *sk)
-{
-	return BPF_CORE_READ(sk, sk_socket) || BPF_CORE_READ(sk, __sk_common.skc_flags) & (1ul << SOCK_DEAD);
-}
-
-/* A socket in the queue was closed, or the agent ends: `state` says which. */
-static __always_inline void judge_queued(struct tcp_connection *r, const struct sock *sk, __u8 state)
-{
-	__u64 now = bpf_ktime_get_ns();
-
-	if (has_been_accepted(sk)) {	/* by a call that the hooks do not see: owner and wait are unknown */
-		r->accept_state = ACCEPT_ACCEPTED;
-		return;
-	}
-	r->accept_state = state;
-	r->accept_wait_ns = now - r->time.ns;
-	if (state == ACCEPT_CLOSED) {
-		r->time.ns = now;
-		r->outcome = OUTCOME_FAILURE;
-		r->reason = REASON_CLOSED_BEFORE_ACCEPT;
-	}
 }
 
 static __always_inline void submit_copy(const struct tcp_connection *record)
@@ -319,67 +273,6 @@ int BPF_PROG(set_state, struct sock *sk, int from, int to)
 		on_handshake_end(sk, tcp, from, to);
 	else if (!sockets_remove(sk))
 		on_close_queued(sk);
-	return 0;
-}
-
-struct listener {
-	__u32 netns;
-	__u16 port;	/* network order */
-	__u16 pad;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct listener);
-	__type(value, __u8);
-} listeners SEC(".maps");
-
-static __always_inline struct listener listener_of(const struct sock *sk)
-{
-	return (struct listener){ .netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
-				  .port = BPF_CORE_READ((struct inet_sock *)sk, inet_sport) };
-}
-
-/* At start: first the listeners, then the sockets that processes hold already; the lowest pid wins. */
-SEC("?iter/task_file")
-int find_listeners(struct bpf_iter__task_file *ctx)
-{
-	struct file *file = ctx->file;
-	struct sock *sk = file ? tcp_sock_of(file) : NULL;
-	__u8 yes = 1;
-
-	if (sk && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN) {
-		struct listener key = listener_of(sk);
-
-		bpf_map_update_elem(&listeners, &key, &yes, BPF_ANY);
-	}
-	return 0;
-}
-
-SEC("?iter/task_file")
-int find_sockets(struct bpf_iter__task_file *ctx)
-{
-	struct task_struct *task = ctx->task;
-	struct file *file = ctx->file;
-	struct sock *sk = task && file ? tcp_sock_of(file) : NULL;
-	struct socket_entry entry = { .role = ROLE_UNKNOWN, .phase = PHASE_OPEN };
-	__u8 state = sk ? BPF_CORE_READ(sk, __sk_common.skc_state) : TCP_CLOSE;
-	struct listener key;
-
-	if (state == TCP_CLOSE || state == TCP_LISTEN)
-		return 0;
-	key = listener_of(sk);
-	if (state == TCP_SYN_SENT) {
-		entry.role = ROLE_CLIENT;
-		entry.phase = PHASE_CONNECTING;
-	} else if (bpf_map_lookup_elem(&listeners, &key)) {
-		entry.role = ROLE_SERVER;
-	}
-	entry.owner.pid = BPF_CORE_READ(task, tgid);	/* which of its threads opened the socket is not known */
-	BPF_CORE_READ_INTO(&entry.owner.process_name, task, group_leader, comm);
-	sockets_put_open(sk, &entry);
 	return 0;
 }
 

@@ -77,8 +77,10 @@ static bool take_event(void *context, const void *record, size_t size)
 	struct probe_slot *slot = context;
 
 	(void)size;
-	if (output_blocks(slot->agent->output))
+	if (output_blocks(slot->agent->output)) {
+		slot->agent->held_back = true;
 		return false;
+	}
 	loop_take_record(&slot->run, record);
 	return true;
 }
@@ -104,6 +106,7 @@ static void drain(struct probe_slot *slot)
 
 static void drain_all(struct agent *agent)
 {
+	agent->held_back = false;
 	for (unsigned i = 0; i < agent->n_slots; i++)
 		drain(&agent->slots[i]);
 	flush(agent);
@@ -325,8 +328,10 @@ void loop_output_progress(struct output *output, void *context)
 		on_output_closed(agent);
 	else if (agent->stopping)
 		try_finish(agent);
-	else
+	else if (agent->held_back)
 		drain_all(agent);
+	else
+		output_flush(agent->output);	/* what gathered meanwhile; the rings are left to gather */
 }
 
 static void start_timer(struct agent *agent, uv_timer_t *timer, uv_timer_cb callback, uint64_t ms, bool repeat)

@@ -81,7 +81,7 @@ static __always_inline void tell_handshake(const struct sock *sk, const struct t
 	r->accept_state = client ? ACCEPT_NONE : ACCEPT_ACCEPTED;
 	fill_owner(r, &entry->owner);
 	fill_socket(r, sk, tcp, client);
-	ring_submit(&events, r);
+	ring_submit(&events, r, sizeof(*r));
 }
 
 static __always_inline void submit_copy(const struct tcp_connection *record)
@@ -91,7 +91,7 @@ static __always_inline void submit_copy(const struct tcp_connection *record)
 	if (!r)
 		return;
 	*r = *record;
-	ring_submit(&events, r);
+	ring_submit(&events, r, sizeof(*r));
 }
 
 static __always_inline void on_close_queued(const struct sock *sk)

@@ -27,10 +27,9 @@ struct {
  * A ring named `events` of the record type; its size is set by the agent before load.
  *
  * A wake-up is an interrupt, which costs more than all the rest of an event. The kernel wakes the agent when a record comes
- * into an empty ring, and the agent then lets a batch gather; ring_submit() wakes it once more while the fill passes
- * wake_bytes. If two CPUs jump over that window together, the agent comes a little later by its timer.
+ * into an empty ring, and the agent then lets a batch gather; ring_submit() wakes it once more when the fill passes
+ * wake_bytes. If two CPUs jump over that mark together, the agent comes a little later by its timer.
  */
-#define WAKE_WINDOW 512	/* bytes */
 
 #define RING(events) struct { \
 	__uint(type, BPF_MAP_TYPE_RINGBUF); \
@@ -46,9 +45,9 @@ static __always_inline void *ring_reserve(void *ring, __u64 size)
 	return record;
 }
 
-static __always_inline void ring_submit(void *ring, void *record)
+static __always_inline void ring_submit(void *ring, void *record, __u64 size)
 {
-	bool urgent = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) - settings.wake_bytes < WAKE_WINDOW;
+	bool urgent = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) - settings.wake_bytes < size + BPF_RINGBUF_HDR_SZ;
 
 	bpf_ringbuf_submit(record, urgent ? BPF_RB_FORCE_WAKEUP : 0);
 }

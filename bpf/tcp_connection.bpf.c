@@ -138,16 +138,16 @@ static __always_inline bool tell_accept(const struct sock *sk, const struct sock
 
 /*
  * Runs in the accepting task, when accept returns. `sk` is a mere number here. One that is not in the queue came before
- * netline did, or was closed (and told) before, or is early: accepted before the handshake ended.
+ * netline did, or was closed (and told) before, or is early: accepted before the handshake ended; or it is no TCP socket.
  */
-static __always_inline void on_accept(const struct sock *sk, bool surely_tcp)
+static __always_inline void on_accept(const struct sock *sk)
 {
 	struct socket_entry entry = { .role = ROLE_SERVER, .phase = PHASE_OPEN };
 	__u8 state;
 
 	current_owner(&entry.owner);
 	if (!tell_accept(sk, &entry.owner, &entry.start_ns)) {
-		if (!surely_tcp && !is_tcp(sk))
+		if (!is_tcp(sk))
 			return;
 		state = BPF_CORE_READ(sk, __sk_common.skc_state);
 		if (state == TCP_CLOSE)
@@ -164,7 +164,7 @@ int accept_fexit(unsigned long long *ctx)
 	const struct sock *sk = (const struct sock *)(settings.accept_params == 4 ? ctx[4] : ctx[2]);
 
 	if (sk)
-		on_accept(sk, false);
+		on_accept(sk);
 	return 0;
 }
 
@@ -172,39 +172,43 @@ SEC("?kretprobe/inet_csk_accept")
 int BPF_KRETPROBE(accept_kretprobe, const struct sock *sk)
 {
 	if (sk)
-		on_accept(sk, false);
+		on_accept(sk);
 	return 0;
-}
-
-static __always_inline void on_accepted_descriptor(int fd)
-{
-	struct file *file = current_file(fd);
-	struct sock *sk = file ? tcp_sock_of(file) : NULL;
-
-	if (sk)
-		on_accept(sk, true);
 }
 
 /* Where inet_csk_accept() cannot be hooked: every system call of the machine comes here, so look at its number first. */
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(accept_sys_exit, struct pt_regs *regs, long ret)
 {
-	if (is_accept_call(regs) && ret >= 0)
-		on_accepted_descriptor(ret);
+	struct file *file;
+	struct sock *sk;
+
+	if (!is_accept_call(regs) || ret < 0)
+		return 0;
+	file = current_file(ret);
+	sk = file ? sock_of(file) : NULL;
+	if (sk)
+		on_accept(sk);
 	return 0;
 }
 
 /*
- * io_uring's accept is no system call. Completions of a multishot accept have no request, nor have some others: but a TCP
- * socket that is in a descriptor table has been accepted or is not in the queue, so a result that is no descriptor does no harm.
+ * io_uring's accept is no system call. Completions of a multishot accept have no request, nor have some others, whose result
+ * may be no descriptor. But a socket behind a descriptor is not in the queue unless it was accepted: to look it up does no harm.
  */
 SEC("?tp_btf/io_uring_complete")
 int BPF_PROG(accept_io_uring, struct io_ring_ctx *ring, struct io_kiocb *request, struct io_uring_cqe *cqe)
 {
 	int fd = BPF_CORE_READ(cqe, res);
+	struct file *file;
+	struct sock *sk;
 
-	if (fd >= 0 && (!request || BPF_CORE_READ(request, opcode) == IORING_OP_ACCEPT))
-		on_accepted_descriptor(fd);
+	if (fd < 0 || (request && BPF_CORE_READ(request, opcode) != IORING_OP_ACCEPT))
+		return 0;
+	file = current_file(fd);
+	sk = file && is_socket(file) ? sock_of(file) : NULL;
+	if (sk)
+		on_accept(sk);
 	return 0;
 }
 
@@ -260,8 +264,8 @@ int BPF_PROG(set_state, struct sock *sk, int from, int to)
 	bool handshake = from == TCP_SYN_SENT || from == TCP_SYN_RECV;
 	struct tcp_sock *tcp;
 
-	if (!handshake && to != TCP_SYN_SENT && to != TCP_CLOSE)
-		return 0;
+	if (to == TCP_SYN_RECV || (!handshake && to != TCP_SYN_SENT && to != TCP_CLOSE))
+		return 0;	/* SYN_SENT to SYN_RECV: both sides connect, and the handshake goes on */
 	tcp = as_tcp(sk);
 	if (!tcp)
 		return 0;

@@ -5,6 +5,12 @@
 
 #include "../kernel.h"
 
+static __always_inline bool is_socket(const struct file *file)
+{
+	return (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) == S_IFSOCK;
+}
+
+/* Of a file that is_socket(). */
 static __always_inline struct sock *sock_of(const struct file *file)
 {
 	struct socket *socket = BPF_CORE_READ(file, private_data);
@@ -25,7 +31,7 @@ static __always_inline struct sock *tcp_sock_of(const struct file *file)
 {
 	struct sock *sk;
 
-	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+	if (!is_socket(file))
 		return NULL;
 	sk = sock_of(file);
 	return sk && is_tcp(sk) ? sk : NULL;

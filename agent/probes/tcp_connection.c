@@ -10,10 +10,10 @@
 
 BPF_OBJECT(tcp_connection);
 
-/* The socket table is preallocated, 128 bytes a socket with its share of buckets: 0.2 % of the machine's memory, 2 to 16 MiB. */
+/* The socket table is preallocated, 128 bytes a socket with its share of buckets: 0.2 % of the machine's memory, 2 to 8 MiB. */
 #define MEMORY_PER_SOCKET 65536
 #define MIN_SOCKETS (1 << 14)
-#define MAX_SOCKETS (1 << 17)	/* a larger one is slower, since entries wander through all of it */
+#define MAX_SOCKETS (1 << 16)	/* a larger one is slower: entries are taken from all of it before one is used again */
 
 static uint32_t table_size(void)
 {

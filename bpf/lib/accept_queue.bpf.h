@@ -7,7 +7,7 @@
 #include "../../schema/tcp_connection.h"
 
 /*
- * The record, ready but for what accept tells. Preallocated (3 MiB), because entries come and go with every connection:
+ * The record, ready but for what accept tells. Preallocated (2 MiB), because entries come and go with every connection:
  * allocating them would be the larger part of the cost.
  */
 struct queued {
@@ -17,7 +17,7 @@ struct queued {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
+	__uint(max_entries, 8192);
 	__type(key, __u64);
 	__type(value, struct queued);
 } accept_queue SEC(".maps");

@@ -19,7 +19,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1 << 18);	/* the agent sets it by the machine's memory */
+	__uint(max_entries, 1 << 16);	/* the agent sets it by the machine's memory */
 	__type(key, __u64);
 	__type(value, struct socket_entry);
 } sockets SEC(".maps");

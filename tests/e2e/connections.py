@@ -97,7 +97,7 @@ def assert_accepted(record, answer, pid, name, connected=None, thread=True):
     else:
         assert (record["process"]["pid"], record["process"]["name"]) == (pid, name)
     assert record["netline"]["accept"]["state"] == "accepted"
-    assert record["netline"]["srtt_ns"] > 0
+    assert record["netline"]["srtt_ns"] == answer.rtt_us * 1000 > 0
     assert record["netline"]["socket"]["cookie"] == answer.cookie
     returned = timestamp(record) + record["netline"]["accept"]["wait_ns"]
     assert_within(returned, answer.start_real, answer.end_real)

@@ -10,13 +10,12 @@
  *                                  int80 (accept4 of a 32-bit program), socketcall (accept of a 32-bit program)
  *   disconnect FD (AF_UNSPEC)      linger0 FD                  close FD               shutdown FD
  *   readable FD, writable FD (wait for it)                     error FD (SO_ERROR)    fork (a child that only waits)
- *   user_timeout FD MS
+ *   option FD NAME VALUE (see do_option)                       send FD TEXT
  */
 #include "truth.h"
 
 #include <errno.h>
 #include <linux/io_uring.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -291,9 +290,20 @@ static long do_linger0(int fd)
 	return errno_of(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
 }
 
-static long do_user_timeout(int fd, unsigned int ms)
+static long do_option(int fd, const char *name, int value)
 {
-	return errno_of(setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)));
+	static const struct {
+		const char *name;
+		int number;
+	} options[] = {
+		{ "user_timeout", TCP_USER_TIMEOUT }, { "defer_accept", TCP_DEFER_ACCEPT },
+		{ "fastopen", TCP_FASTOPEN }, { "fastopen_connect", 30 /* TCP_FASTOPEN_CONNECT */ },
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (!strcmp(name, options[i].name))
+			return errno_of(setsockopt(fd, IPPROTO_TCP, options[i].number, &value, sizeof(value)));
+	return -EINVAL;
 }
 
 static long do_fork(void)
@@ -344,8 +354,10 @@ static void obey(int n, char **words)
 		result = errno_of(close(fd));
 	else if (!strcmp(op, "error") && n == 2)
 		result = do_error(fd);
-	else if (!strcmp(op, "user_timeout") && n == 3)
-		result = do_user_timeout(fd, atoi(words[2]));
+	else if (!strcmp(op, "option") && n == 4)
+		result = do_option(fd, words[2], atoi(words[3]));
+	else if (!strcmp(op, "send") && n == 3)
+		result = errno_of(send(fd, words[2], strlen(words[2]), MSG_NOSIGNAL));
 	else if (!strcmp(op, "fork"))
 		result = do_fork();
 	else

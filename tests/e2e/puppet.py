@@ -2,8 +2,8 @@
 """Drives the traffic programs: processes that do exactly what a test tells them, and tell what they did.
 
 Answers are dicts: result (negative errno, descriptor or 0), errno (its name), pid, tid, thread_name, the stamps
-start, end (CLOCK_MONOTONIC), start_real, end_real (CLOCK_REALTIME), and of sockets cookie, local, local_port, remote,
-remote_port.
+start, end (CLOCK_MONOTONIC), start_real, end_real (CLOCK_REALTIME), and of sockets cookie, local, local_port, and with a
+peer remote, remote_port, rtt_us.
 """
 import json
 import subprocess

@@ -73,6 +73,27 @@ def test_same_socket_connects_again(ip):
     assert_loss_equation(records, "tcp_connection")
 
 
+def test_simultaneous_open():
+    """A socket that connects to itself goes from SYN_SENT over SYN_RECV: still a client, and nothing was accepted."""
+    with Namespace() as ns, tcp_agent() as agent:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        connected = client.connect("127.0.0.1", 1907, local_port=1907)
+        assert connected.result == 0 and connected.remote_port == 1907
+        record = wait_for_cookie(agent, ns, connected)
+        entry, = owned_by(agent, {client.pid})
+        assert entry["role"] == "client"
+        client.must("linger0", connected.socket)
+        client.close(connected.socket)
+        listener, port = server.listen(4)
+        other = client.connect("127.0.0.1", port)
+        server.accept(listener)
+        wait_for_accept(agent, ns, other)
+        records = agent.stop()
+        assert_connected(record, connected, client.pid, "client")
+        assert by_cookie(records, ns, connected) == [record]
+        assert [addresses(r)[1] != 1907 for r in in_namespace(records, ns, "accept")] == [True]
+
+
 def test_listener_older_than_netline():
     with Namespace() as ns:
         server, client = Puppet(ns, "server"), Puppet(ns, "client")

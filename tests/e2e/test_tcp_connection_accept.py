@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from connections import (addresses, addresses_of, assert_accepted, assert_envelope, assert_within, in_namespace, tcp_agent,
+from connections import (addresses, addresses_of, assert_accepted, assert_envelope, assert_owner, assert_within, in_namespace, tcp_agent,
                          timestamp, wait_for_accept, way_and_hooks)
-from harness import Namespace, assert_loss_equation, wait_until
+from harness import Namespace, assert_loss_equation, veth, wait_until
 from puppet import Puppet, blocked_in
 
 ACCEPT_CALLS = {"x86_64": {"accept": 43, "accept4": 288}, "aarch64": {"accept": 202, "accept4": 242}}[os.uname().machine]
@@ -132,6 +132,80 @@ def test_slow_accept(ip):
         wait = record["netline"]["accept"]["wait_ns"]
         assert 50_000_000 <= accepted.start - queued.end <= wait <= accepted.end - connected.start
         assert_within(timestamp(record), connected.start_real, queued.end_real)
+
+
+@pytest.mark.parametrize("ip", IPS)
+def test_syn_cookies(ip):
+    """The kernel keeps nothing of the handshake, and so may have no round-trip time."""
+    with Namespace() as ns, tcp_agent() as agent:
+        ns.sysctl("net.ipv4.tcp_syncookies", 2)
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(6)
+        connected = client.connect(ip, port)
+        accepted = server.accept(listener)
+        record = wait_for_accept(agent, ns, connected)
+        record["netline"].setdefault("srtt_ns", accepted.rtt_us * 1000)
+        assert_accepted(record, accepted, server.pid, "server", connected)
+        assert len(in_namespace(agent.stop(), ns, "accept")) == 1
+
+
+def test_deferred_accept():
+    """TCP_DEFER_ACCEPT: established, and in the queue, only when data comes."""
+    with Namespace() as ns, tcp_agent() as agent:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(4)
+        server.must("option", listener, "defer_accept", 30)
+        connected = client.connect("127.0.0.1", port)
+        sent = client.must("send", connected.socket, "hello")
+        accepted = server.accept(listener)
+        record = wait_for_accept(agent, ns, connected)
+        assert_accepted(record, accepted, server.pid, "server", connected)
+        assert_within(timestamp(record), sent.start_real, accepted.end_real)
+        assert record["netline"]["accept"]["wait_ns"] <= accepted.end - sent.start
+        assert len(in_namespace(agent.stop(), ns, "accept")) == 1
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_fast_open(early):
+    """Data in the SYN. Early: accepted before the handshake ends, because the SYN-ACK is dropped at first."""
+    with Namespace() as ns, Namespace() as other, tcp_agent() as agent:
+        veth(ns, other)
+        for one in (ns, other):
+            one.sysctl("net.ipv4.tcp_fastopen", 0x607)  # both sides, without cookies
+        server, client = Puppet(other, "server"), Puppet(ns, "client")
+        listener, port = server.listen(4)
+        server.must("option", listener, "fastopen", 16)
+        if early:
+            other.run(["nft", "add table inet t; add chain inet t out { type filter hook output priority 0; };"
+                       "add rule inet t out tcp flags & (syn | ack) == syn | ack drop"])
+        fd = client.socket(4, nonblock=True)
+        client.must("option", fd, "fastopen_connect", 1)
+        connecting = client.must("connect", fd, "10.77.0.2", port)  # sends nothing yet
+        sent = client.must("send", fd, "hello")
+        accepted = server.accept(listener)
+        if early:
+            assert not in_namespace(agent.records(), other) + in_namespace(agent.records(), ns)
+            other.run(["nft", "delete", "table", "inet", "t"])
+        connected = client.must("writable", fd)
+        record = agent.wait_for(lambda records: in_namespace(records, other))[0]
+        agent.wait_for(lambda records: in_namespace(records, ns))
+        records = agent.stop()
+        assert [r["event"]["action"] for r in in_namespace(records, ns) + in_namespace(records, other)] == ["tcp-connect", "tcp-accept"]
+        assert_envelope(record, "accept", "server", accepted.remote)
+        assert_owner(record, server.pid, "server")
+        assert (record["event"]["outcome"], record["netline"]["accept"]["state"]) == ("success", "accepted")
+        assert addresses(record) == addresses_of(accepted)
+        if early:
+            assert "wait_ns" not in record["netline"]["accept"], "it did not wait"
+            assert timestamp(record) >= accepted.end_real
+        else:
+            assert_accepted(record, accepted, server.pid, "server")
+        connect, = in_namespace(records, ns)
+        assert_envelope(connect, "connect", "client", accepted.local)
+        assert addresses(connect) == addresses_of(accepted)
+        assert_owner(connect, client.pid, "client")
+        assert_within(timestamp(connect), sent.start_real, connected.end_real)
+        assert sent.start - connecting.end <= connect["event"]["duration"] <= connected.end - connecting.start
 
 
 @pytest.mark.parametrize("ip", IPS)

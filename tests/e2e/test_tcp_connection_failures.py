@@ -43,7 +43,7 @@ def test_timed_out(source, ip):
         link_to_nowhere(ns)
         client = Puppet(ns, "client")
         fd = client.socket(6 if ":" in ip else 4, port=1902)
-        client.must("user_timeout", fd, 100)
+        client.must("option", fd, "user_timeout", 100)
         failed = client.connect(ip, 82, fd=fd)
         assert failed.errno == "ETIMEDOUT"
         record = assert_one_record(agent, ns, failed, "etimedout", client)

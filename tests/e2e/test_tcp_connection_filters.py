@@ -160,12 +160,17 @@ def test_full_ring_is_counted():
             agent.wait_for(lambda records: of_dataset(records, "agent_lost"))
             records = agent.stop()
         counters = assert_loss_equation(records, "tcp_connection")
-        total = len(connects) + len(accepts)
-        assert len(in_namespace(records, ns)) + counters["lost"] == total == 600
-        assert 0 < len(in_namespace(records, ns)) < total, "the ring holds some, but not all"
-        losses = of_dataset(records, "agent_lost")
-        for loss in losses:
-            assert loss["event"]["reason"] == "ring_full"
-            assert loss["netline"]["lost"]["stage"] == "kernel" and loss["netline"]["lost"]["dataset"] == "netline.tcp_connection"
-        assert sum(loss["netline"]["lost"]["count"] for loss in losses) == counters["lost"]
-        assert losses[-1]["netline"]["lost"]["count_total"] == counters["lost"]
+        total, seen = len(connects) + len(accepts), len(in_namespace(records, ns))
+        assert total == 600 and 0 < seen < total, "the ring holds some, but not all"
+        lost = {}
+        for loss in of_dataset(records, "agent_lost"):
+            kind = loss["netline"]["lost"]["stage"], loss["event"]["reason"]
+            assert loss["netline"]["lost"]["dataset"] == "netline.tcp_connection"
+            lost[kind] = lost.get(kind, 0) + loss["netline"]["lost"]["count"]
+            assert loss["netline"]["lost"]["count_total"] == lost[kind]
+        assert sum(lost.values()) == counters["lost"]
+        # The kernel skips a program that interrupts itself on a CPU, be it for us or for others on this machine: each
+        # such run counts as one event, of which nobody can say whether it was one of ours.
+        skipped = lost.pop(("kernel", "recursion"), 0)
+        assert set(lost) == {("kernel", "ring_full")}
+        assert total - skipped <= seen + lost["kernel", "ring_full"] <= total

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,21 +66,23 @@ static inline int print_address(char *to, size_t size, const char *name, const s
 			ntohs(address->ss_family == AF_INET ? v4->sin_port : v6->sin6_port));
 }
 
-/* Both addresses and the cookie of a socket; without a peer the remote one is left out. */
+/* Both addresses, the cookie and the kernel's RTT of a socket; without a peer the remote address and RTT are left out. */
 static inline int print_socket(char *to, size_t size, int fd)
 {
 	struct sockaddr_storage local = { 0 }, remote = { 0 };
 	socklen_t local_len = sizeof(local), remote_len = sizeof(remote), cookie_len = sizeof(unsigned long long);
 	unsigned long long cookie = 0;
+	struct tcp_info info = { 0 };
+	socklen_t info_len = sizeof(info);
 	int n;
 
 	getsockname(fd, (struct sockaddr *)&local, &local_len);
 	getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &cookie_len);
 	n = snprintf(to, size, "\"cookie\":\"%llu\",", cookie);
 	n += print_address(to + n, size - n, "local", &local);
-	if (getpeername(fd, (struct sockaddr *)&remote, &remote_len))
+	if (getpeername(fd, (struct sockaddr *)&remote, &remote_len) || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_len))
 		return n;
-	n += snprintf(to + n, size - n, ",");
+	n += snprintf(to + n, size - n, ",\"rtt_us\":%u,", info.tcpi_rtt);
 	return n + print_address(to + n, size - n, "remote", &remote);
 }
 

@@ -11,7 +11,7 @@
 #include "ring.h"
 #include "run.h"
 
-#define BATCH_RECORDS 128	/* between two looks at the other handles of the loop */
+#define BATCH_RECORDS 1024	/* between two looks at the other handles of the loop */
 #define GATHER_MS 50
 #define STATUS_MS 10000
 #define SHUTDOWN_MS 5000

@@ -15,7 +15,7 @@
 #include "probes/list.h"
 #include "ring.h"
 
-#define MAX_WAKE_BYTES 65536
+#define MAX_WAKE_BYTES (256 * 1024)
 
 #define DECLARE(name) extern const struct probe name##_probe;
 PROBE_LIST(DECLARE)

@@ -141,6 +141,29 @@ def test_accepted_sockets_have_the_listeners_cgroup():
         assert record["netline"]["socket"]["cgroup"] == str(cgroup.id)
 
 
+@pytest.mark.parametrize("option, expected", [
+    ("--pid", []), ("-6", []), ("--direction", [("tcp-connect", None)] * 2),
+    ("--port", [("tcp-accept", "closed"), ("tcp-accept", "pending")]),
+])
+def test_filters_on_what_is_never_accepted(option, expected):
+    """It has no owner, so --pid refuses it, even that of the process that listens; the other filters are about the socket."""
+    with Namespace() as ns:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(4, PORT_4)
+        argument = {"--pid": [server.pid], "-6": [], "--direction": ["connect"], "--port": [port]}[option]
+        with tcp_agent() as witness, tcp_agent(option, *argument) as agent:
+            reset = client.connect("127.0.0.1", port)
+            server.must("readable", listener)
+            client.must("linger0", reset.socket)
+            client.close(reset.socket)
+            client.connect("127.0.0.1", port)
+            witness.wait_for(lambda records: len(in_namespace(records, ns)) == 3)
+            records = agent.stop()
+        found = [(r["event"]["action"], r["netline"].get("accept", {}).get("state")) for r in in_namespace(records, ns)]
+        assert found == expected
+        assert assert_loss_equation(records, "tcp_connection")["filtered"] >= 4 - len(expected)
+
+
 @contextlib.contextmanager
 def stopped(pid):
     os.kill(pid, signal.SIGSTOP)

@@ -15,6 +15,7 @@
 #define GATHER_MS 50
 #define STATUS_MS 10000
 #define SHUTDOWN_MS 5000
+#define MAX_WAITS 500	/* of 1 ms */
 
 /* --- records --- */
 
@@ -257,10 +258,16 @@ static void try_finish(struct agent *agent)
 	if (agent->finished)
 		return;
 	if (!agent->last_written && !rings_empty(agent)) {
+		bool blocked = output_blocks(agent->output);
+
 		output_flush(agent->output);
-		if (!output_blocks(agent->output))
+		if (blocked)
+			return;
+		if (agent->waits++ < MAX_WAITS) {
 			uv_timer_start(&agent->tick, on_retry, 1, 0);
-		return;
+			return;
+		}
+		log_error("the kernel's counters do not add up: the last agent_status record shows by how much");
 	}
 	if (!agent->last_written) {
 		agent->last_written = true;

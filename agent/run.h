@@ -46,6 +46,7 @@ struct agent {
 	uint64_t probe_records;
 	bool held_back;		/* records stay in the rings because the output blocks */
 	bool stopping, last_written, finished;
+	unsigned waits;		/* for programs that still run elsewhere */
 	bool unfinished;	/* the output did not take everything before the deadline */
 	int exit_code;
 };

@@ -287,12 +287,15 @@ int find_pending(struct bpf_iter__bpf_map_elem *ctx)
 	struct queued *queued = ctx->value;
 	struct tcp_connection record;
 	__u64 *key = ctx->key;
+	bool wanted;
 
 	if (!key || !queued)
 		return 0;
 	record = queued->record;
 	judge_queued(&record, (const struct sock *)*key, ACCEPT_PENDING);
-	if (admit(!queued->refused && !settings.by_pid))
-		bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
+	wanted = !queued->refused && !settings.by_pid;
+	if (wanted && bpf_seq_write(ctx->meta->seq, &record, sizeof(record)))
+		return 0;	/* no room in this read: the element comes again */
+	admit(wanted);
 	return 0;
 }

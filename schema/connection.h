@@ -15,7 +15,7 @@ static const char *const role_names[] = { "unknown", "client", "server" };
 	{ .path = "network.transport", .kind = KIND_CONST, .text = "tcp", .meaning = "Transport protocol" }, \
 	ROW_ENUM(s, "network.direction", direction, direction_names, "Seen from this host: egress if it initiated the connection, else ingress", IF_MAX("the initiator is unknown")), \
 	ROW(s, "source.ip", source_ip, NULL, "Address of the initiator; of the local side where the role is unknown"), \
-	ROW(s, "source.port", source_port, "1", "Port of the initiator; of the local side where the role is unknown"), \
+	ROW(s, "source.port", source_port, "1", "Port of the initiator; of the local side where the role is unknown", IF_ZERO("the connect failed because no port was free")), \
 	ROW(s, "destination.ip", destination_ip, NULL, "Address of the other side"), \
 	ROW(s, "destination.port", destination_port, "1", "Port of the other side")
 

@@ -124,6 +124,7 @@ def test_ports_exhausted():
         assert by_cookie(records, ns, answer) == [record]
         assert_failed(record, answer, "aborted", client.pid, "client")
         assert record["destination"] == {"ip": "127.0.0.1", "port": 80}
+        assert record["source"] == {"ip": "127.0.0.1"}, "it never had a port"
         for one in connected:
             connect, = by_cookie(records, ns, one)
             assert_connected(connect, one, client.pid, "client")

@@ -21,7 +21,7 @@ MUST_HAVE = {
     "nic_throughput": """event.start event.duration network.direction network.bytes network.packets network.interface.name
         netline.nic.netns netline.nic.index netline.nic.scope netline.nic.skbs netline.nic.bytes_total
         netline.nic.packets_total""",
-    "tcp_connection": """event.outcome network.type network.transport source.ip source.port destination.ip destination.port
+    "tcp_connection": """event.outcome network.type network.transport source.ip destination.ip destination.port
         netline.role netline.socket.netns""",
     "agent_probe": "host.os.kernel agent.version netline.probe.name",
     "agent_status": "agent.version netline.scope",

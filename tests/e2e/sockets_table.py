@@ -9,24 +9,30 @@ ROLES = ["unknown", "client", "server"]  # enum connection_role
 
 
 def _bpftool(*words):
-    done = subprocess.run(["bpftool", "-j", "map", *words], capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, f"bpftool map {words}: {done.stdout}{done.stderr}"
+    done = subprocess.run(["bpftool", "-j", *words], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, f"bpftool {words}: {done.stdout}{done.stderr}"
     return json.loads(done.stdout)
 
 
-def _map_id(agent):
-    """Of this netline's map: others may run."""
+def _objects(agent, kind):
+    """This netline's maps or programs by name, as bpftool shows them: others may run. `kind` is map or prog."""
+    found = {}
     for path in pathlib.Path(f"/proc/{agent.pid}/fdinfo").iterdir():
-        found = re.search(r"^map_id:\s*(\d+)", path.read_text(encoding="ascii"), re.M)
-        if found and _bpftool("show", "id", found[1]).get("name") == "sockets":
-            return found[1]
-    raise AssertionError("netline has no map `sockets`")
+        match = re.search(rf"^{kind}_id:\s*(\d+)", path.read_text(encoding="ascii"), re.M)
+        if match:
+            shown = _bpftool(kind, "show", "id", match[1])
+            found[shown.get("name")] = shown
+    return found
+
+
+def _dump(agent, name):
+    return _bpftool("map", "dump", "id", str(_objects(agent, "map")[name]["id"]))
 
 
 def entries(agent):
     """The table's rows: start_ns, role, phase, pid, tid, process_name, thread_name."""
     rows = []
-    for element in _bpftool("dump", "id", _map_id(agent)):
+    for element in _dump(agent, "sockets"):
         if "formatted" not in element:  # gone since its key was read
             continue
         value = element["formatted"]["value"]
@@ -39,6 +45,15 @@ def entries(agent):
 
 def owned_by(agent, pids):
     return [row for row in entries(agent) if row["pid"] in pids]
+
+
+def accept_queue_length(agent):
+    return len(_dump(agent, "accept_queue"))
+
+
+def skipped_runs(agent):
+    """How many changes of state the kernel did not tell: it skips a program that would interrupt itself on a CPU."""
+    return _objects(agent, "prog")["set_state"].get("recursion_misses", 0)
 
 
 def _text(value):

@@ -154,6 +154,9 @@ static __always_inline void on_accept(const struct sock *sk)
 			return;
 		if (state == TCP_SYN_RECV)
 			entry.phase = PHASE_EARLY;
+		sockets_put_open(sk, &entry);
+		tell_accept(sk, &entry.owner, &entry.start_ns);	/* established, and queued, on another CPU meanwhile */
+		return;
 	}
 	sockets_put_open(sk, &entry);
 }

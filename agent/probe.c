@@ -255,6 +255,15 @@ static void read_counters(struct probe_run *run)
 	free(per_cpu);
 }
 
+/* Another program on the same hook is there for the runs that the kernel skips: what one of them misses, the other has seen. */
+static bool has_stand_in(const struct probe_run *run, unsigned program)
+{
+	for (unsigned i = 0; i < run->n_programs; i++)
+		if (i != program && !strcmp(hook_of(run->programs[i]), hook_of(run->programs[program])))
+			return true;
+	return false;
+}
+
 static void read_programs(struct probe_run *run)
 {
 	uint64_t missed = 0;
@@ -268,7 +277,8 @@ static void read_programs(struct probe_run *run)
 			continue;
 		run->bpf_runs += info.run_cnt;
 		run->bpf_ns += info.run_time_ns;
-		missed += info.recursion_misses;
+		if (!has_stand_in(run, i))
+			missed += info.recursion_misses;
 	}
 	run->lost_by[LOST_RECURSION] = missed;
 }

@@ -96,15 +96,14 @@ static __always_inline void submit_copy(const struct tcp_connection *record)
 
 static __always_inline void on_close_queued(const struct sock *sk)
 {
-	__u64 key = (__u64)sk;
-	struct queued *found = bpf_map_lookup_elem(&accept_queue, &key);
+	struct queued *queued = queue_find(sk);
 	struct tcp_connection record;
 	bool wanted;
 
-	if (!found)
+	if (!queued)
 		return;
-	record = found->record;
-	wanted = !found->refused && !settings.by_pid;	/* it has no owner */
+	record = queued->record;
+	wanted = !queued->refused && !settings.by_pid;	/* it has no owner */
 	if (!take_from_queue(sk))	/* accept was faster */
 		return;
 	judge_queued(&record, sk, ACCEPT_CLOSED);
@@ -112,53 +111,72 @@ static __always_inline void on_close_queued(const struct sock *sk)
 		submit_copy(&record);
 }
 
-/* The record of an accepted connection, taken from the queue. */
-static __always_inline bool tell_accept(const struct sock *sk, const struct socket_owner *owner, __u64 *ret_start)
+/* The record of an accepted connection that the caller took from the queue. */
+static __always_inline void tell_accept(struct tcp_connection *record, bool refused, const struct socket_owner *owner)
 {
-	__u64 key = (__u64)sk;
-	struct queued *found = bpf_map_lookup_elem(&accept_queue, &key);
-	struct tcp_connection record;
-	bool wanted;
-
-	if (!found)
-		return false;
-	record = found->record;
-	wanted = !found->refused && pid_wanted(owner->pid);
-	if (!take_from_queue(sk))	/* closed meanwhile, and told so */
-		return false;
-	*ret_start = record.time.ns;
-	if (!admit(wanted))
-		return true;
-	record.accept_state = ACCEPT_ACCEPTED;
-	record.accept_wait_ns = bpf_ktime_get_ns() - record.time.ns;
-	fill_owner(&record, owner);
-	submit_copy(&record);
-	return true;
+	if (!admit(!refused && pid_wanted(owner->pid)))
+		return;
+	record->accept_state = ACCEPT_ACCEPTED;
+	record->accept_wait_ns = bpf_ktime_get_ns() - record->time.ns;
+	fill_owner(record, owner);
+	submit_copy(record);
 }
 
 /*
- * Runs in the accepting task, when accept returns. `sk` is a mere number here. One that is not in the queue came before
- * netline did, or was closed (and told) before, or is early: accepted before the handshake ended; or it is no TCP socket.
+ * A socket that is accepted and not in the queue: it came before netline did, or was closed (and told) before, or is early:
+ * accepted before the handshake ended. An early one may end it now on another CPU: whoever finds what both have
+ * published, and takes it from the queue, tells.
+ */
+static __always_inline void on_accept_unqueued(const struct sock *sk, struct socket_entry *entry)
+{
+	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	struct tcp_connection record;
+	struct queued *queued;
+	bool refused;
+
+	if (state == TCP_CLOSE)
+		return;
+	if (state == TCP_SYN_RECV)
+		entry->phase = PHASE_EARLY;
+	sockets_put_open(sk, entry, BPF_ANY);
+	queued = queue_find(sk);
+	if (!queued)
+		return;
+	record = queued->record;
+	refused = queued->refused;
+	if (!take_from_queue(sk))
+		return;
+	entry->phase = PHASE_OPEN;
+	sockets_put_open(sk, entry, BPF_ANY);
+	tell_accept(&record, refused, &entry->owner);
+}
+
+/*
+ * Runs in the accepting task, when accept returns. `sk` is a mere number here. It enters the table before it leaves the
+ * queue, so that a CLOSE on another CPU finds it in one of them.
  */
 static __always_inline void on_accept(const struct sock *sk)
 {
 	struct socket_entry entry = { .role = ROLE_SERVER, .phase = PHASE_OPEN };
-	__u8 state;
+	struct queued *queued = queue_find(sk);
+	struct tcp_connection record;
+	bool refused;
 
+	if (!queued && !is_tcp(sk))
+		return;
 	current_owner(&entry.owner);
-	if (!tell_accept(sk, &entry.owner, &entry.start_ns)) {
-		if (!is_tcp(sk))
-			return;
-		state = BPF_CORE_READ(sk, __sk_common.skc_state);
-		if (state == TCP_CLOSE)
-			return;
-		if (state == TCP_SYN_RECV)
-			entry.phase = PHASE_EARLY;
-		sockets_put_open(sk, &entry);
-		tell_accept(sk, &entry.owner, &entry.start_ns);	/* established, and queued, on another CPU meanwhile */
+	if (!queued) {
+		on_accept_unqueued(sk, &entry);
 		return;
 	}
-	sockets_put_open(sk, &entry);
+	record = queued->record;
+	refused = queued->refused;
+	entry.start_ns = record.time.ns;
+	sockets_put(sk, &entry, BPF_ANY);
+	if (take_from_queue(sk))
+		tell_accept(&record, refused, &entry.owner);
+	else	/* closed meanwhile, and told so */
+		sockets_remove(sk);
 }
 
 SEC("?fexit/inet_csk_accept")
@@ -242,44 +260,111 @@ static __always_inline void on_queued(const struct sock *sk, const struct tcp_so
 		count_full();
 }
 
-/* SYN_SENT or SYN_RECV is over: to ESTABLISHED, to CLOSE, or to FIN_WAIT1 (an early one that was closed). */
-static __always_inline void on_handshake_end(const struct sock *sk, const struct tcp_sock *tcp, int from, int to)
+/* SYN_SENT is over, or SYN_RECV of a socket that a process has: what the table knows of it is told once. */
+static __always_inline void on_handshake_end(const struct sock *sk, const struct tcp_sock *tcp, int to)
 {
 	struct socket_entry *found = sockets_find(sk), entry;
 
-	if (found && found->phase != PHASE_OPEN) {
-		entry = *found;
-		found->phase = PHASE_OPEN;
-		if (to == TCP_CLOSE)
-			sockets_remove(sk);
-		tell_handshake(sk, tcp, &entry, entry.role == ROLE_CLIENT && to == TCP_CLOSE ? sk->sk_err ?: REASON_ABORTED : 0);
-	} else if (from == TCP_SYN_RECV && to == TCP_ESTABLISHED) {
-		if (found)	/* its address was another socket's, of which CLOSE was missed */
-			sockets_remove(sk);
-		on_queued(sk, tcp);
+	if (!found || found->phase == PHASE_OPEN)
+		return;
+	entry = *found;
+	found->phase = PHASE_OPEN;
+	if (to == TCP_CLOSE)
+		sockets_remove(sk);
+	tell_handshake(sk, tcp, &entry, entry.role == ROLE_CLIENT && to == TCP_CLOSE ? sk->sk_err ?: REASON_ABORTED : 0);
+}
+
+/* An accepted connection is established. First into the queue, then look whether it was accepted early: as on_accept_unqueued(). */
+static __always_inline void on_established(const struct sock *sk, const struct tcp_sock *tcp)
+{
+	struct socket_entry *found;
+
+	if (sk->sk_socket) {
+		found = sockets_find(sk);
+		if (found && found->phase != PHASE_EARLY) {	/* both sides connect; or the second run of two */
+			on_handshake_end(sk, tcp, TCP_ESTABLISHED);
+			return;
+		}
 	}
+	on_queued(sk, tcp);
+	found = sockets_find(sk);
+	if (!found)
+		return;
+	if (found->phase != PHASE_EARLY)
+		sockets_remove(sk);	/* its address was another socket's, of which the end was missed */
+	else if (take_from_queue(sk))
+		on_handshake_end(sk, tcp, TCP_ESTABLISHED);
+}
+
+/* SYN_SENT to SYN_RECV does not count: both sides connect, and the handshake goes on. */
+static __always_inline bool is_of_interest(int from, int to)
+{
+	return to == TCP_SYN_SENT || to == TCP_CLOSE || (to != TCP_SYN_RECV && (from == TCP_SYN_SENT || from == TCP_SYN_RECV));
 }
 
 /* The socket is locked here, so transitions of one socket come one after the other; only accept may run beside them. */
-SEC("?tp_btf/inet_sock_set_state")
-int BPF_PROG(set_state, struct sock *sk, int from, int to)
+static __always_inline void on_state(struct sock *sk, int from, int to)
 {
-	bool handshake = from == TCP_SYN_SENT || from == TCP_SYN_RECV;
-	struct tcp_sock *tcp;
+	struct tcp_sock *tcp = as_tcp(sk);
 
-	if (to == TCP_SYN_RECV || (!handshake && to != TCP_SYN_SENT && to != TCP_CLOSE))
-		return 0;	/* SYN_SENT to SYN_RECV: both sides connect, and the handshake goes on */
-	tcp = as_tcp(sk);
 	if (!tcp)
-		return 0;
+		return;
 	if (settings.cookies && (to == TCP_SYN_SENT || to == TCP_ESTABLISHED))
 		bpf_get_socket_cookie(sk);	/* makes it */
 	if (to == TCP_SYN_SENT)
 		on_connect(sk);
-	else if (handshake)
-		on_handshake_end(sk, tcp, from, to);
+	else if (from == TCP_SYN_RECV && to == TCP_ESTABLISHED)
+		on_established(sk, tcp);
+	else if (from == TCP_SYN_SENT || from == TCP_SYN_RECV)
+		on_handshake_end(sk, tcp, to);
 	else if (!sockets_remove(sk))
 		on_close_queued(sk);
+}
+
+/*
+ * The kernel runs no program inside itself. A softirq that interrupts set_state() in a task has its CPU's events skipped,
+ * often a whole batch; then set_state_nested(), which is attached after it, does them. It cannot be skipped as well: a
+ * softirq interrupts one of the two at most, and no softirq interrupts a softirq. `taken` tells it what set_state() has done;
+ * an interrupt between the two makes it forget, and the event is done twice: the second time finds nothing to do.
+ */
+struct transition {
+	const struct sock *sk;
+	__s64 to;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct transition);
+} taken SEC(".maps");
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(set_state, struct sock *sk, int from, int to)
+{
+	struct transition *last;
+	__u32 zero = 0;
+
+	if (!is_of_interest(from, to))
+		return 0;
+	last = bpf_map_lookup_elem(&taken, &zero);
+	if (last)
+		*last = (struct transition){ sk, to };
+	on_state(sk, from, to);
+	return 0;
+}
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(set_state_nested, struct sock *sk, int from, int to)
+{
+	struct transition *last;
+	__u32 zero = 0;
+
+	if (!is_of_interest(from, to))
+		return 0;
+	last = bpf_map_lookup_elem(&taken, &zero);
+	if (last && (last->sk != sk || last->to != to))
+		on_state(sk, from, to);
 	return 0;
 }
 

@@ -22,6 +22,13 @@ struct {
 	__type(value, struct queued);
 } accept_queue SEC(".maps");
 
+static __always_inline struct queued *queue_find(const struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+
+	return bpf_map_lookup_elem(&accept_queue, &key);
+}
+
 /* Each socket is in the queue once; true for exactly one caller. */
 static __always_inline bool take_from_queue(const struct sock *sk)
 {

@@ -47,10 +47,13 @@ static __always_inline bool sockets_remove(const struct sock *sk)
 	return !bpf_map_delete_elem(&sockets, &key);
 }
 
-/* Enters a socket from a task that holds it but not its lock: it may close meanwhile, and then nobody else would remove it. */
-static __always_inline void sockets_put_open(const struct sock *sk, const struct socket_entry *entry)
+/*
+ * Enters a socket from a task that holds it but not its lock: it may close meanwhile, and then nobody else would remove it.
+ * The kernel tells of CLOSE a moment before it stores the state: in that moment an entry may be left, until its address is used again.
+ */
+static __always_inline void sockets_put_open(const struct sock *sk, const struct socket_entry *entry, __u64 flags)
 {
-	sockets_put(sk, entry, BPF_NOEXIST);
+	sockets_put(sk, entry, flags);
 	if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
 		sockets_remove(sk);
 }

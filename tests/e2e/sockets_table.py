@@ -14,19 +14,18 @@ def _bpftool(*words):
     return json.loads(done.stdout)
 
 
-def _objects(agent, kind):
-    """This netline's maps or programs by name, as bpftool shows them: others may run. `kind` is map or prog."""
+def _maps(agent):
+    """This netline's maps: {name: id}. Others may run."""
     found = {}
     for path in pathlib.Path(f"/proc/{agent.pid}/fdinfo").iterdir():
-        match = re.search(rf"^{kind}_id:\s*(\d+)", path.read_text(encoding="ascii"), re.M)
+        match = re.search(r"^map_id:\s*(\d+)", path.read_text(encoding="ascii"), re.M)
         if match:
-            shown = _bpftool(kind, "show", "id", match[1])
-            found[shown.get("name")] = shown
+            found[_bpftool("map", "show", "id", match[1]).get("name")] = match[1]
     return found
 
 
 def _dump(agent, name):
-    return _bpftool("map", "dump", "id", str(_objects(agent, "map")[name]["id"]))
+    return _bpftool("map", "dump", "id", _maps(agent)[name])
 
 
 def entries(agent):
@@ -49,11 +48,6 @@ def owned_by(agent, pids):
 
 def accept_queue_length(agent):
     return len(_dump(agent, "accept_queue"))
-
-
-def skipped_runs(agent):
-    """How many changes of state the kernel did not tell: it skips a program that would interrupt itself on a CPU."""
-    return _objects(agent, "prog")["set_state"].get("recursion_misses", 0)
 
 
 def _text(value):

@@ -64,7 +64,7 @@ $(BUILD)/agent/%.o: agent/%.c Makefile
 	$(call say,CC)$(CC) $(CFLAGS) $(NETLINE_CFLAGS) -c -o $@ $<
 
 # A probe carries its BPF object.
-$(patsubst agent/probes/%.c,$(BUILD)/agent/probes/%.o,$(wildcard agent/probes/*.c)): $(BUILD)/agent/probes/%.o: $(BUILD)/bpf/%.bpf.o
+$(patsubst bpf/%.bpf.c,$(BUILD)/agent/probes/%.o,$(wildcard bpf/*.bpf.c)): $(BUILD)/agent/probes/%.o: $(BUILD)/bpf/%.bpf.o
 
 $(BUILD)/bpf/%.o: bpf/%.c Makefile
 	@mkdir -p $(@D)

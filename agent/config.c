@@ -16,7 +16,7 @@
 #include "parse.h"
 #include "probe.h"
 
-/* One option. `parse` takes the argument (NULL if there is none) and returns -EINVAL after it has told what is wrong. */
+/* One option. `parse` takes the argument (NULL if there is none) and returns -EINVAL after it has told what is wrong; without `parse` it sets a flag. */
 struct option_row {
 	const char *name;
 	char letter;
@@ -24,6 +24,7 @@ struct option_row {
 	const char *help;
 	int (*parse)(struct config *config, const char *argument);
 	enum filter filter;
+	size_t flag;		/* offset of a bool in struct config */
 };
 
 static int parse_nic(struct config *config, const char *argument)
@@ -147,27 +148,6 @@ static int parse_host(struct config *config, const char *argument)
 	return 0;
 }
 
-static int parse_quiet(struct config *config, const char *argument)
-{
-	(void)argument;
-	config->quiet = true;
-	return 0;
-}
-
-static int parse_verbose(struct config *config, const char *argument)
-{
-	(void)argument;
-	config->verbose = true;
-	return 0;
-}
-
-static int parse_json(struct config *config, const char *argument)
-{
-	(void)argument;
-	config->json = true;
-	return 0;
-}
-
 static int parse_write(struct config *config, const char *argument)
 {
 	config->write_dir = argument;
@@ -189,27 +169,27 @@ static int parse_help(struct config *config, const char *argument)
 }
 
 static const struct option_row option_rows[] = {
-	{ "nic", 'n', "NAME[,...]", "only these NICs", parse_nic, FILTER_NIC },
-	{ "pid", 'p', "PID[,...]", "only connections of these processes", parse_pid, FILTER_PID },
-	{ "port", 'P', "PORT[,...]", "only connections with these local ports", parse_port, FILTER_PORT },
-	{ "direction", 'r', "connect|accept", "only connections that this host opened, or that it accepted", parse_direction, FILTER_DIRECTION },
-	{ "ipv4", '4', NULL, "only IPv4 (v4-mapped addresses are IPv4)", parse_ipv4, FILTER_FAMILY },
-	{ "ipv6", '6', NULL, "only IPv6", parse_ipv6, FILTER_FAMILY },
-	{ "cgroup", 0, "PATH|ID", "only sockets of this cgroup (v2) and of those below it", parse_cgroup_option, FILTER_CGROUP },
-	{ "interval", 'i', "SEC", "time between records of interval probes (default 1, fractions allowed)", parse_interval, 0 },
-	{ "attach", 0, "fentry|kprobe|tracepoint", "attach to the kernel in this way only", parse_way, 0 },
-	{ "output", 'o', "SPEC", "where records go: stdout[,agent=yes|no][,full=block|drop-oldest|drop-newest][,queue=SIZE][,probes=A+B]", parse_output, 0 },
-	{ "label", 0, "KEY=VALUE", "put this label on every record (repeatable)", parse_label, 0 },
-	{ "host", 0, "NAME", "host.name in the records (default: the host's name)", parse_host, 0 },
-	{ "count", 0, "N", "end after N probe records", parse_count, 0 },
-	{ "duration", 0, "SEC", "end after SEC seconds", parse_duration, 0 },
-	{ "ring-size", 0, "SIZE", "ring buffer of each probe, a power of two (default 1M)", parse_ring_size, 0 },
-	{ "json", 0, NULL, "with `list`: as JSON", parse_json, 0 },
-	{ "write", 0, "DIR", "with `schema`: write all schemas, templates and the field reference into DIR", parse_write, 0 },
-	{ "quiet", 'q', NULL, "no notices on stderr", parse_quiet, 0 },
-	{ "verbose", 'v', NULL, "more about what is done, on stderr", parse_verbose, 0 },
-	{ "version", 'V', NULL, "print the version and end", parse_version, 0 },
-	{ "help", 'h', NULL, "print this and end", parse_help, 0 },
+	{ "nic", 'n', "NAME[,...]", "only these NICs", .parse = parse_nic, .filter = FILTER_NIC },
+	{ "pid", 'p', "PID[,...]", "only connections of these processes", .parse = parse_pid, .filter = FILTER_PID },
+	{ "port", 'P', "PORT[,...]", "only connections with these local ports", .parse = parse_port, .filter = FILTER_PORT },
+	{ "direction", 'r', "connect|accept", "only connections that this host opened, or that it accepted", .parse = parse_direction, .filter = FILTER_DIRECTION },
+	{ "ipv4", '4', NULL, "only IPv4 (v4-mapped addresses are IPv4)", .parse = parse_ipv4, .filter = FILTER_FAMILY },
+	{ "ipv6", '6', NULL, "only IPv6", .parse = parse_ipv6, .filter = FILTER_FAMILY },
+	{ "cgroup", 0, "PATH|ID", "only sockets of this cgroup (v2) and of those below it", .parse = parse_cgroup_option, .filter = FILTER_CGROUP },
+	{ "interval", 'i', "SEC", "time between records of interval probes (default 1, fractions allowed)", .parse = parse_interval },
+	{ "attach", 0, "fentry|kprobe|tracepoint", "attach to the kernel in this way only", .parse = parse_way },
+	{ "output", 'o', "SPEC", "where records go: stdout[,agent=yes|no][,full=block|drop-oldest|drop-newest][,queue=SIZE][,probes=A+B]", .parse = parse_output },
+	{ "label", 0, "KEY=VALUE", "put this label on every record (repeatable)", .parse = parse_label },
+	{ "host", 0, "NAME", "host.name in the records (default: the host's name)", .parse = parse_host },
+	{ "count", 0, "N", "end after N probe records", .parse = parse_count },
+	{ "duration", 0, "SEC", "end after SEC seconds", .parse = parse_duration },
+	{ "ring-size", 0, "SIZE", "ring buffer of each probe, a power of two (default 1M)", .parse = parse_ring_size },
+	{ "json", 0, NULL, "with `list`: as JSON", .flag = offsetof(struct config, json) },
+	{ "write", 0, "DIR", "with `schema`: write all schemas, templates and the field reference into DIR", .parse = parse_write },
+	{ "quiet", 'q', NULL, "no notices on stderr", .flag = offsetof(struct config, quiet) },
+	{ "verbose", 'v', NULL, "more about what is done, on stderr", .flag = offsetof(struct config, verbose) },
+	{ "version", 'V', NULL, "print the version and end", .parse = parse_version },
+	{ "help", 'h', NULL, "print this and end", .parse = parse_help },
 };
 #define FIRST_LONG 256	/* what getopt_long() returns for the first row */
 #define N_OPTIONS (sizeof(option_rows) / sizeof(option_rows[0]))
@@ -249,8 +229,12 @@ const char *config_filter_names(const struct config *config, unsigned filters, c
 
 static int apply(struct config *config, const struct option_row *row, const char *argument)
 {
-	int err = row->parse(config, argument);
+	int err = 0;
 
+	if (row->parse)
+		err = row->parse(config, argument);
+	else
+		*(bool *)((char *)config + row->flag) = true;
 	config->filters |= row->filter;
 	if (row->filter)
 		config->filter_options[__builtin_ctz(row->filter)] = row->name;

@@ -264,7 +264,7 @@ static void try_finish(struct agent *agent)
 		if (blocked)
 			return;
 		if (agent->waits++ < MAX_WAITS) {
-			uv_timer_start(&agent->tick, on_retry, 1, 0);
+			uv_timer_start(&agent->retry, on_retry, 1, 0);
 			return;
 		}
 		log_error("the kernel's counters do not add up: the last agent_status record shows by how much");
@@ -367,6 +367,7 @@ int loop_start(struct agent *agent)
 	start_timer(agent, &agent->status, on_status, STATUS_MS, true);
 	start_timer(agent, &agent->duration, on_duration, config->duration_ns / 1000000, false);
 	start_timer(agent, &agent->deadline, on_deadline, 0, false);
+	start_timer(agent, &agent->retry, on_retry, 0, false);
 	start_signal(agent, &agent->interrupt, SIGINT);
 	start_signal(agent, &agent->terminate, SIGTERM);
 	start_signal(agent, &agent->hangup, SIGHUP);

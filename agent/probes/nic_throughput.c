@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * Every tick: all counters of the kernel's side, sorted, are laid beside those of the tick before; NICs of the agent's own
- * namespace come from rtnetlink as well, so that idle ones have records. Nothing is ever cleared.
- */
+/* Every tick: records from what the programs have counted; NICs of the agent's own namespace come from rtnetlink as well, so that idle ones have records. */
 #include "../../schema/nic_throughput.h"
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,25 +12,13 @@
 #include "../log.h"
 #include "../nic.h"
 #include "../probe.h"
+#include "nic_counts.h"
 
 BPF_OBJECT(nic_throughput);
 
 #define SECOND 1000000000ull
 #define FORGET_NS (60 * SECOND)	/* a NIC of another namespace, or one that is gone, without traffic for so long */
 #define SPEED_NS (10 * SECOND)	/* how often speed and channels are asked of the driver */
-
-struct counted {
-	struct nic_key key;
-	struct nic_counters now;	/* sum of all CPUs */
-	uint64_t skbs, packets, bytes;	/* since the tick before */
-	uint64_t changed;		/* when there was traffic last */
-	bool gone;			/* taken from the map: if it comes again, it counts from 0 */
-};
-
-struct rows {
-	struct counted *at;
-	unsigned n, room;
-};
 
 struct nic {
 	struct nic_link link;
@@ -43,7 +27,7 @@ struct nic {
 
 struct state {
 	uint32_t own_netns, tick;
-	struct rows before;
+	struct nic_counts before;
 	struct nic *nics;	/* of the own namespace, by index */
 	unsigned n_nics;
 };
@@ -164,94 +148,6 @@ static int loaded(struct probe_run *run)
 	return select_nics(run) ?: next_tick(run);	/* counters begin with tick 0: names are read at the first packet */
 }
 
-static int compare(const struct nic_key *a, const struct nic_key *b)
-{
-	const uint64_t left[] = { a->netns, a->index, a->direction, a->queue }, right[] = { b->netns, b->index, b->direction, b->queue };
-
-	for (unsigned i = 0; i < 4; i++)
-		if (left[i] != right[i])
-			return left[i] < right[i] ? -1 : 1;
-	return 0;
-}
-
-static int compare_rows(const void *a, const void *b)
-{
-	return compare(&((const struct counted *)a)->key, &((const struct counted *)b)->key);
-}
-
-static void sum_cpus(const struct nic_counters *per_cpu, int n, struct nic_counters *ret_sum)
-{
-	*ret_sum = (struct nic_counters){ 0 };
-	for (int i = 0; i < n; i++) {
-		ret_sum->skbs += per_cpu[i].skbs;
-		ret_sum->packets += per_cpu[i].packets;
-		ret_sum->bytes += per_cpu[i].bytes;
-		if (per_cpu[i].name[0] && (int32_t)(per_cpu[i].tick - ret_sum->tick) >= 0) {
-			memcpy(ret_sum->name, per_cpu[i].name, sizeof(ret_sum->name));
-			ret_sum->queues = per_cpu[i].queues;
-			ret_sum->tick = per_cpu[i].tick;
-		}
-	}
-}
-
-static struct counted *add_row(struct rows *rows)
-{
-	if (rows->n == rows->room) {
-		unsigned room = rows->room ? 2 * rows->room : 64;
-		struct counted *at = realloc(rows->at, room * sizeof(*at));
-
-		if (!at)
-			return NULL;
-		rows->at = at;
-		rows->room = room;
-	}
-	return &rows->at[rows->n++];
-}
-
-static void read_rows(struct probe_run *run, struct rows *rows)
-{
-	int cpus = libbpf_num_possible_cpus(), fd = probe_map_fd(run, "stats");
-	struct nic_counters *per_cpu = calloc(cpus, sizeof(*per_cpu));
-	struct nic_key key, *last = NULL;
-	struct counted *row;
-
-	while (per_cpu && !bpf_map_get_next_key(fd, last, &key)) {
-		if (!bpf_map_lookup_elem(fd, &key, per_cpu) && (row = add_row(rows))) {
-			*row = (struct counted){ .key = key };
-			sum_cpus(per_cpu, cpus, &row->now);
-		}
-		last = &key;
-	}
-	free(per_cpu);
-	if (rows->n)
-		qsort(rows->at, rows->n, sizeof(*rows->at), compare_rows);
-}
-
-static void take_difference(struct counted *row, const struct counted *was, uint64_t now)
-{
-	row->skbs = row->now.skbs - was->now.skbs;
-	row->packets = row->now.packets - was->now.packets;
-	row->bytes = row->now.bytes - was->now.bytes;
-	row->changed = row->skbs ? now : was->changed;
-}
-
-/* What came since the rows of the tick before. */
-static void take_differences(struct rows *rows, const struct rows *before, uint64_t now)
-{
-	unsigned old = 0;
-
-	const struct counted none = { .changed = now };
-
-	for (unsigned i = 0; i < rows->n; i++) {
-		while (old < before->n && compare(&before->at[old].key, &rows->at[i].key) < 0)
-			old++;
-		if (old < before->n && !compare(&before->at[old].key, &rows->at[i].key) && !before->at[old].gone)
-			take_difference(&rows->at[i], &before->at[old], now);
-		else
-			take_difference(&rows->at[i], &none, now);
-	}
-}
-
 static nl_fixed per(uint64_t value, uint64_t unit, uint64_t divisor)
 {
 	if (!divisor)
@@ -268,7 +164,7 @@ static void emit(struct probe_run *run, struct nic_throughput *record)
 	probe_emit(run, record);
 }
 
-static void add(struct nic_throughput *record, const struct counted *row)
+static void add(struct nic_throughput *record, const struct nic_count *row)
 {
 	record->bytes += row->bytes;
 	record->packets += row->packets;
@@ -278,7 +174,7 @@ static void add(struct nic_throughput *record, const struct counted *row)
 }
 
 /* The records of one NIC and direction, from its rows: `head` has what they share. */
-static void emit_direction(struct probe_run *run, const struct nic_throughput *head, const struct counted *rows, unsigned n)
+static void emit_direction(struct probe_run *run, const struct nic_throughput *head, const struct nic_count *rows, unsigned n)
 {
 	struct nic_throughput total = *head;
 
@@ -304,7 +200,7 @@ static void emit_direction(struct probe_run *run, const struct nic_throughput *h
 }
 
 /* `nic`: if it is of the own namespace and there; else its name is what the kernel's side saw last. */
-static void emit_nic(struct probe_run *run, const struct nic *nic, const struct counted *rows, unsigned n, uint64_t now)
+static void emit_nic(struct probe_run *run, const struct nic *nic, const struct nic_count *rows, unsigned n, uint64_t now)
 {
 	struct nic_throughput head = {
 		.time.ns = now, .start = probe_interval_start(run), .duration_ns = now - run->interval_start,
@@ -327,11 +223,6 @@ static void emit_nic(struct probe_run *run, const struct nic *nic, const struct 
 	}
 }
 
-static bool same_nic(const struct nic_key *a, const struct nic_key *b)
-{
-	return a->netns == b->netns && a->index == b->index;
-}
-
 static const struct nic *own_nic(const struct state *state, const struct nic_key *key)
 {
 	for (unsigned i = 0; key->netns == state->own_netns && i < state->n_nics; i++)
@@ -340,72 +231,54 @@ static const struct nic *own_nic(const struct state *state, const struct nic_key
 	return NULL;
 }
 
-/*
- * Leaves out a NIC that is gone, or that has been idle in another namespace for long, and takes it from the map: before
- * 5.14 the map cannot do that in one step, then it stays there. What was counted at the last moment is still told.
- */
-static bool forget(struct probe_run *run, struct counted *rows, unsigned n, uint64_t now)
+/* Leaves out a NIC that is gone, or that has been idle in another namespace for long. */
+static bool forget(struct probe_run *run, struct nic_count *rows, unsigned n, uint64_t now)
 {
 	uint64_t limit = rows->key.netns == ((struct state *)run->state)->own_netns ? 1 : FORGET_NS;
-	int cpus = libbpf_num_possible_cpus();
-	struct nic_counters *last;
-	bool still = true;
 
 	for (unsigned i = 0; i < n; i++)
 		if (now - rows[i].changed < limit)
 			return false;
-	last = calloc(cpus, sizeof(*last));
-	for (unsigned i = 0; last && i < n; i++) {
-		const struct counted was = rows[i];
-
-		if (bpf_map_lookup_and_delete_elem(probe_map_fd(run, "stats"), &rows[i].key, last))
-			continue;
-		sum_cpus(last, cpus, &rows[i].now);
-		take_difference(&rows[i], &was, now);
-		rows[i].gone = true;
-		still = still && !rows[i].skbs;
-	}
-	free(last);
-	return still;
+	return nic_counts_remove(run, rows, n, now);
 }
 
 static void tick(struct probe_run *run, uint64_t now)
 {
 	struct state *state = run->state;
-	struct rows rows = { 0 };
+	struct nic_counts counts = { 0 };
 	unsigned n;
 
 	refresh_nics(run, now);
 	if (select_nics(run) || next_tick(run))
 		log_error("nic_throughput: %s", run->reason);
-	read_rows(run, &rows);
-	take_differences(&rows, &state->before, now);
-	for (unsigned i = 0; i < rows.n; i += n) {
-		const struct nic *nic = own_nic(state, &rows.at[i].key);
+	nic_counts_read(run, &counts, &state->before, now);
+	for (unsigned i = 0; i < counts.n; i += n) {
+		struct nic_count *rows = &counts.rows[i];
+		const struct nic *nic = own_nic(state, &rows->key);
 
-		for (n = 1; i + n < rows.n && same_nic(&rows.at[i].key, &rows.at[i + n].key); n++)
+		for (n = 1; i + n < counts.n && nic_same(&rows->key, &rows[n].key); n++)
 			;
-		if (nic || !forget(run, &rows.at[i], n, now))
-			emit_nic(run, nic, &rows.at[i], n, now);
+		if (nic || !forget(run, rows, n, now))
+			emit_nic(run, nic, rows, n, now);
 	}
 	for (unsigned i = 0; i < state->n_nics; i++) {
 		const struct nic_key key = { .netns = state->own_netns, .index = state->nics[i].link.index };
 		bool counted = false;
 
-		for (unsigned j = 0; j < rows.n && !counted; j++)
-			counted = same_nic(&rows.at[j].key, &key);
+		for (unsigned j = 0; j < counts.n && !counted; j++)
+			counted = nic_same(&counts.rows[j].key, &key);
 		if (!counted && selected(run->config, state->nics[i].link.name))
 			emit_nic(run, &state->nics[i], NULL, 0, now);
 	}
-	free(state->before.at);
-	state->before = rows;
+	nic_counts_release(&state->before);
+	state->before = counts;
 }
 
 static void release(struct probe_run *run)
 {
 	struct state *state = run->state;
 
-	free(state->before.at);
+	nic_counts_release(&state->before);
 	free(state->nics);
 }
 

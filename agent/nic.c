@@ -47,7 +47,7 @@ static void read_link(const struct nlmsghdr *header, struct nic_link *ret_link)
 /* 1: done, 0: more to come, or a negative errno. */
 static int read_links(char *room, ssize_t got, struct nic_link **links, unsigned *n)
 {
-	int left = got;
+	uint32_t left = got;
 
 	for (struct nlmsghdr *header = (void *)room; NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
 		struct nic_link *more;
@@ -119,9 +119,9 @@ static bool ask_ethtool(const char *name, void *data)
 
 uint64_t nic_speed_bps(const char *name)
 {
-	struct {
+	union {
 		struct ethtool_link_settings settings;
-		uint32_t masks[3 * 127];
+		char room[sizeof(struct ethtool_link_settings) + 3 * 127 * sizeof(uint32_t)];	/* with its masks */
 	} ask = { .settings.cmd = ETHTOOL_GLINKSETTINGS };
 
 	/* The first answer is only how many words its masks have, as a negative number. */

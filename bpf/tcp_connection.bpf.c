@@ -125,11 +125,12 @@ static __always_inline void tell_accept(struct tcp_connection *record, bool refu
 /*
  * A socket that is accepted and not in the queue: it came before netline did, or was closed (and told) before, or is early:
  * accepted before the handshake ended. An early one may end it now on another CPU: whoever finds what both have
- * published, and takes it from the queue, tells.
+ * published, and takes it from the queue, tells. Or it was not accepted at all: see accept_io_uring().
  */
 static __always_inline void on_accept_unqueued(const struct sock *sk, struct socket_entry *entry)
 {
 	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	struct socket_entry *found;
 	struct tcp_connection record;
 	struct queued *queued;
 	bool refused;
@@ -138,7 +139,7 @@ static __always_inline void on_accept_unqueued(const struct sock *sk, struct soc
 		return;
 	if (state == TCP_SYN_RECV)
 		entry->phase = PHASE_EARLY;
-	sockets_put_open(sk, entry, BPF_ANY);
+	sockets_put_open(sk, entry);
 	queued = queue_find(sk);
 	if (!queued)
 		return;
@@ -146,8 +147,9 @@ static __always_inline void on_accept_unqueued(const struct sock *sk, struct soc
 	refused = queued->refused;
 	if (!take_from_queue(sk))
 		return;
-	entry->phase = PHASE_OPEN;
-	sockets_put_open(sk, entry, BPF_ANY);
+	found = sockets_find(sk);
+	if (found)
+		found->phase = PHASE_OPEN;
 	tell_accept(&record, refused, &entry->owner);
 }
 
@@ -215,7 +217,8 @@ int BPF_PROG(accept_sys_exit, struct pt_regs *regs, long ret)
 
 /*
  * io_uring's accept is no system call. Completions of a multishot accept have no request, nor have some others, whose result
- * may be no descriptor. But a socket behind a descriptor is not in the queue unless it was accepted: to look it up does no harm.
+ * may be no descriptor. But a socket behind a descriptor is not in the queue unless it was accepted,
+ * and an entry that is there stays as it is: to look does no harm.
  */
 SEC("?tp_btf/io_uring_complete")
 int BPF_PROG(accept_io_uring, struct io_ring_ctx *ring, struct io_kiocb *request, struct io_uring_cqe *cqe)
@@ -265,13 +268,14 @@ static __always_inline void on_handshake_end(const struct sock *sk, const struct
 {
 	struct socket_entry *found = sockets_find(sk), entry;
 
-	if (!found || found->phase == PHASE_OPEN)
+	if (!found)
 		return;
 	entry = *found;
 	found->phase = PHASE_OPEN;
 	if (to == TCP_CLOSE)
 		sockets_remove(sk);
-	tell_handshake(sk, tcp, &entry, entry.role == ROLE_CLIENT && to == TCP_CLOSE ? sk->sk_err ?: REASON_ABORTED : 0);
+	if (entry.phase != PHASE_OPEN)
+		tell_handshake(sk, tcp, &entry, entry.role == ROLE_CLIENT && to == TCP_CLOSE ? sk->sk_err ?: REASON_ABORTED : 0);
 }
 
 /* An accepted connection is established. First into the queue, then look whether it was accepted early: as on_accept_unqueued(). */

@@ -66,7 +66,7 @@ int find_sockets(struct bpf_iter__task_file *ctx)
 	}
 	entry.owner.pid = BPF_CORE_READ(task, tgid);	/* which of its threads opened the socket is not known */
 	BPF_CORE_READ_INTO(&entry.owner.process_name, task, group_leader, comm);
-	sockets_put_open(sk, &entry, BPF_NOEXIST);
+	sockets_put_open(sk, &entry);
 	return 0;
 }
 #endif

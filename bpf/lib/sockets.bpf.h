@@ -48,12 +48,12 @@ static __always_inline bool sockets_remove(const struct sock *sk)
 }
 
 /*
- * Enters a socket from a task that holds it but not its lock: it may close meanwhile, and then nobody else would remove it.
+ * Enters a socket that is not there from a task that holds it but not its lock: it may close meanwhile, and then nobody else would remove it.
  * The kernel tells of CLOSE a moment before it stores the state: in that moment an entry may be left, until its address is used again.
  */
-static __always_inline void sockets_put_open(const struct sock *sk, const struct socket_entry *entry, __u64 flags)
+static __always_inline void sockets_put_open(const struct sock *sk, const struct socket_entry *entry)
 {
-	sockets_put(sk, entry, flags);
+	sockets_put(sk, entry, BPF_NOEXIST);
 	if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
 		sockets_remove(sk);
 }

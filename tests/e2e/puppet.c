@@ -10,7 +10,7 @@
  *                                  int80 (accept4 of a 32-bit program), socketcall (accept of a 32-bit program)
  *   disconnect FD (AF_UNSPEC)      linger0 FD                  close FD               shutdown FD
  *   readable FD, writable FD (wait for it)                     error FD (SO_ERROR)    fork (a child that only waits)
- *   option FD NAME VALUE (see do_option)                       send FD TEXT
+ *   option FD NAME VALUE (see do_option)                       send FD TEXT           complete FD (see do_complete)
  */
 #include "truth.h"
 
@@ -115,6 +115,25 @@ static void uring_cancel(struct uring *ring)
 	uring_submit(ring, &sqe);
 	uring_wait(ring, 1);	/* the end of the one and of the other, in either order */
 	uring_wait(ring, 0);
+}
+
+/* A completion that is of no request, whose result is by chance the number of a descriptor: a message of the ring to itself. */
+static long do_complete(int fd)
+{
+	struct io_uring_sqe sqe = { .opcode = IORING_OP_MSG_RING, .len = fd };
+	struct uring ring;
+	long first, second, err = uring_open(&ring);
+
+	if (err)
+		return err;
+	sqe.fd = ring.fd;
+	uring_submit(&ring, &sqe);
+	first = uring_wait(&ring, 1);
+	if (first < 0)
+		return first;
+	second = uring_wait(&ring, 0);	/* the message and the end of the request, in either order */
+	close(ring.fd);
+	return first + second == fd ? 0 : -EIO;
 }
 
 static void accept_by_uring(int listener, const char *how, int n)
@@ -358,6 +377,8 @@ static void obey(int n, char **words)
 		result = do_option(fd, words[2], atoi(words[3]));
 	else if (!strcmp(op, "send") && n == 3)
 		result = errno_of(send(fd, words[2], strlen(words[2]), MSG_NOSIGNAL));
+	else if (!strcmp(op, "complete") && n == 2)
+		result = do_complete(fd);
 	else if (!strcmp(op, "fork"))
 		result = do_fork();
 	else

@@ -5,10 +5,11 @@ import time
 
 import pytest
 
-from connections import (addresses, addresses_of, assert_accepted, assert_envelope, assert_owner, assert_within, in_namespace, tcp_agent,
-                         timestamp, wait_for_accept, way_and_hooks)
+from connections import (addresses, addresses_of, assert_accepted, assert_envelope, assert_owner, assert_within, in_namespace, link_to_nowhere,
+                         tcp_agent, timestamp, wait_for_accept, wait_for_cookie, way_and_hooks)
 from harness import Namespace, assert_loss_equation, veth, wait_until
 from puppet import Puppet, blocked_in
+from sockets_table import owned_by
 
 ACCEPT_CALLS = {"x86_64": {"accept": 43, "accept4": 288}, "aarch64": {"accept": 202, "accept4": 242}}[os.uname().machine]
 IPS = ["127.0.0.1", "::1", "::ffff:127.0.0.1"]
@@ -81,6 +82,24 @@ def test_multishot_accepts_several():
             record = wait_for_accept(agent, ns, one)
             assert_accepted(record, accepted[addresses_of(one)], server.pid, "server", one, thread=False)
         assert len(in_namespace(agent.stop(), ns, "accept")) == 3
+
+
+def test_completion_that_looks_like_an_accept():
+    """Its result is the descriptor of a socket that connects: nothing was accepted, and the owner and the connect stay as they are."""
+    with Namespace() as ns, tcp_agent() as agent:
+        link_to_nowhere(ns)
+        client = Puppet(ns, "client")
+        connecting = client.connect("10.78.0.2", 80, fd=client.socket(4, nonblock=True))
+        before, = owned_by(agent, {client.pid})
+        completed = client.do("complete", connecting.socket)
+        if completed.errno in ("ENOSYS", "EPERM", "EINVAL"):
+            pytest.skip(f"this kernel's io_uring takes no messages: {completed.errno}")
+        assert completed.result == 0, completed
+        assert owned_by(agent, {client.pid}) == [before]
+        client.close(connecting.socket)
+        record = wait_for_cookie(agent, ns, connecting)
+        assert (record["event"]["action"], record["event"]["reason"]) == ("tcp-connect", "aborted")
+        assert in_namespace(agent.stop(), ns) == [record]
 
 
 @pytest.mark.parametrize("how", ["uring_direct", "socketcall"])

@@ -94,27 +94,29 @@ static __always_inline void submit_copy(const struct tcp_connection *record)
 	ring_submit(&events, r, sizeof(*r));
 }
 
+/* Of a connection that no process accepted. */
+static __always_inline bool ownerless_wanted(const struct queued *queued)
+{
+	return !queued->refused && !settings.by_pid;
+}
+
 static __always_inline void on_close_queued(const struct sock *sk)
 {
-	struct queued *queued = queue_find(sk);
-	struct tcp_connection record;
-	bool wanted;
+	struct queued queued;
 
-	if (!queued)
+	if (!queue_look(sk, &queued) || !take_from_queue(sk))	/* never there, or accept was faster */
 		return;
-	record = queued->record;
-	wanted = !queued->refused && !settings.by_pid;	/* it has no owner */
-	if (!take_from_queue(sk))	/* accept was faster */
-		return;
-	judge_queued(&record, sk, ACCEPT_CLOSED);
-	if (admit(wanted))
-		submit_copy(&record);
+	judge_queued(&queued.record, sk, ACCEPT_CLOSED);
+	if (admit(ownerless_wanted(&queued)))
+		submit_copy(&queued.record);
 }
 
 /* The record of an accepted connection that the caller took from the queue. */
-static __always_inline void tell_accept(struct tcp_connection *record, bool refused, const struct socket_owner *owner)
+static __always_inline void tell_accept(struct queued *queued, const struct socket_owner *owner)
 {
-	if (!admit(!refused && pid_wanted(owner->pid)))
+	struct tcp_connection *record = &queued->record;
+
+	if (!admit(!queued->refused && pid_wanted(owner->pid)))
 		return;
 	record->accept_state = ACCEPT_ACCEPTED;
 	record->accept_wait_ns = bpf_ktime_get_ns() - record->time.ns;
@@ -127,30 +129,22 @@ static __always_inline void tell_accept(struct tcp_connection *record, bool refu
  * accepted before the handshake ended. An early one may end it now on another CPU: whoever finds what both have
  * published, and takes it from the queue, tells. Or it was not accepted at all: see accept_io_uring().
  */
-static __always_inline void on_accept_unqueued(const struct sock *sk, struct socket_entry *entry)
+static __always_inline void on_accept_unqueued(const struct sock *sk, struct socket_entry *entry, struct queued *room)
 {
 	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	struct socket_entry *found;
-	struct tcp_connection record;
-	struct queued *queued;
-	bool refused;
 
 	if (state == TCP_CLOSE)
 		return;
 	if (state == TCP_SYN_RECV)
 		entry->phase = PHASE_EARLY;
 	sockets_put_open(sk, entry);
-	queued = queue_find(sk);
-	if (!queued)
-		return;
-	record = queued->record;
-	refused = queued->refused;
-	if (!take_from_queue(sk))
+	if (!queue_look(sk, room) || !take_from_queue(sk))
 		return;
 	found = sockets_find(sk);
 	if (found)
 		found->phase = PHASE_OPEN;
-	tell_accept(&record, refused, &entry->owner);
+	tell_accept(room, &entry->owner);
 }
 
 /*
@@ -160,23 +154,20 @@ static __always_inline void on_accept_unqueued(const struct sock *sk, struct soc
 static __always_inline void on_accept(const struct sock *sk)
 {
 	struct socket_entry entry = { .role = ROLE_SERVER, .phase = PHASE_OPEN };
-	struct queued *queued = queue_find(sk);
-	struct tcp_connection record;
-	bool refused;
+	struct queued queued;
+	bool waited = queue_look(sk, &queued);
 
-	if (!queued && !is_tcp(sk))
+	if (!waited && !is_tcp(sk))
 		return;
 	current_owner(&entry.owner);
-	if (!queued) {
-		on_accept_unqueued(sk, &entry);
+	if (!waited) {
+		on_accept_unqueued(sk, &entry, &queued);
 		return;
 	}
-	record = queued->record;
-	refused = queued->refused;
-	entry.start_ns = record.time.ns;
+	entry.start_ns = queued.record.time.ns;
 	sockets_put(sk, &entry, BPF_ANY);
 	if (take_from_queue(sk))
-		tell_accept(&record, refused, &entry.owner);
+		tell_accept(&queued, &entry.owner);
 	else	/* closed meanwhile, and told so */
 		sockets_remove(sk);
 }
@@ -264,9 +255,9 @@ static __always_inline void on_queued(const struct sock *sk, const struct tcp_so
 }
 
 /* SYN_SENT is over, or SYN_RECV of a socket that a process has: what the table knows of it is told once. */
-static __always_inline void on_handshake_end(const struct sock *sk, const struct tcp_sock *tcp, int to)
+static __always_inline void on_handshake_end(const struct sock *sk, const struct tcp_sock *tcp, struct socket_entry *found, int to)
 {
-	struct socket_entry *found = sockets_find(sk), entry;
+	struct socket_entry entry;
 
 	if (!found)
 		return;
@@ -286,7 +277,7 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 	if (sk->sk_socket) {
 		found = sockets_find(sk);
 		if (found && found->phase != PHASE_EARLY) {	/* both sides connect; or the second run of two */
-			on_handshake_end(sk, tcp, TCP_ESTABLISHED);
+			on_handshake_end(sk, tcp, found, TCP_ESTABLISHED);
 			return;
 		}
 	}
@@ -297,7 +288,7 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 	if (found->phase != PHASE_EARLY)
 		sockets_remove(sk);	/* its address was another socket's, of which the end was missed */
 	else if (take_from_queue(sk))
-		on_handshake_end(sk, tcp, TCP_ESTABLISHED);
+		on_handshake_end(sk, tcp, found, TCP_ESTABLISHED);
 }
 
 /* SYN_SENT to SYN_RECV does not count: both sides connect, and the handshake goes on. */
@@ -320,7 +311,7 @@ static __always_inline void on_state(struct sock *sk, int from, int to)
 	else if (from == TCP_SYN_RECV && to == TCP_ESTABLISHED)
 		on_established(sk, tcp);
 	else if (from == TCP_SYN_SENT || from == TCP_SYN_RECV)
-		on_handshake_end(sk, tcp, to);
+		on_handshake_end(sk, tcp, sockets_find(sk), to);
 	else if (!sockets_remove(sk))
 		on_close_queued(sk);
 }
@@ -385,7 +376,7 @@ int find_pending(struct bpf_iter__bpf_map_elem *ctx)
 		return 0;
 	record = queued->record;
 	judge_queued(&record, (const struct sock *)*key, ACCEPT_PENDING);
-	wanted = !queued->refused && !settings.by_pid;
+	wanted = ownerless_wanted(queued);
 	if (wanted && bpf_seq_write(ctx->meta->seq, &record, sizeof(record)))
 		return 0;	/* no room in this read: the element comes again */
 	admit(wanted);

@@ -22,11 +22,15 @@ struct {
 	__type(value, struct queued);
 } accept_queue SEC(".maps");
 
-static __always_inline struct queued *queue_find(const struct sock *sk)
+/* True if the socket is in the queue; it may leave it meanwhile: see take_from_queue(). */
+static __always_inline bool queue_look(const struct sock *sk, struct queued *ret_queued)
 {
 	__u64 key = (__u64)sk;
+	struct queued *found = bpf_map_lookup_elem(&accept_queue, &key);
 
-	return bpf_map_lookup_elem(&accept_queue, &key);
+	if (found)
+		*ret_queued = *found;
+	return found;
 }
 
 /* Each socket is in the queue once; true for exactly one caller. */

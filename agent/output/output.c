@@ -182,14 +182,18 @@ static void lose(struct output *output, uint8_t dataset, enum lost_reason reason
 	output->lost_by[reason][dataset]++;
 }
 
+static void lose_oldest(struct output *output, enum lost_reason reason)
+{
+	struct queued_record oldest = pop(output);
+
+	lose(output, oldest.dataset, reason);
+	arena_drop(oldest.arena);
+}
+
 static void discard(struct output *output, enum lost_reason reason)
 {
-	while (output->n_waiting) {
-		struct queued_record record = pop(output);
-
-		lose(output, record.dataset, reason);
-		arena_drop(record.arena);
-	}
+	while (output->n_waiting)
+		lose_oldest(output, reason);
 }
 
 void output_free(struct output *output)
@@ -219,12 +223,8 @@ void output_push(struct output *output, struct arena *arena, uint32_t offset, ui
 		lose(output, dataset, LOST_WRITE_ERROR);
 		return;
 	}
-	while (is_full(output) && output->spec.full == FULL_DROP_OLDEST) {
-		struct queued_record oldest = pop(output);
-
-		lose(output, oldest.dataset, LOST_QUEUE_FULL);
-		arena_drop(oldest.arena);
-	}
+	while (is_full(output) && output->spec.full == FULL_DROP_OLDEST)
+		lose_oldest(output, LOST_QUEUE_FULL);
 	if ((is_full(output) && output->spec.full == FULL_DROP_NEWEST) || (output->n_waiting == output->room && grow(output))) {
 		lose(output, dataset, LOST_QUEUE_FULL);
 		return;

@@ -143,15 +143,20 @@ static bool line_has(struct subject *subject, const char *text)
 	return memmem(line, subject->length, text, strlen(text));
 }
 
+/* A tcp_connection record: its wire struct. */
+static struct tcp_connection *connection_init(struct subject *subject)
+{
+	subject_init(subject, record_named("tcp_connection"), plain_facts());
+	return (void *)subject->wire.data;
+}
+
 /* A group goes with its last member. */
 static void test_groups(void **state)
 {
 	struct subject subject;
-	struct tcp_connection *wire;
+	struct tcp_connection *wire = connection_init(&subject);
 
 	(void)state;
-	subject_init(&subject, record_named("tcp_connection"), plain_facts());
-	wire = (void *)subject.wire.data;
 	memset(wire, 0, sizeof(*wire));
 	assert_false(line_has(&subject, "\"accept\""));
 	assert_false(line_has(&subject, "\"process\""));
@@ -228,11 +233,9 @@ static void test_envelope(void **state)
 static void test_limits(void **state)
 {
 	struct subject subject;
-	struct tcp_connection *wire;
+	struct tcp_connection *wire = connection_init(&subject);
 
 	(void)state;
-	subject_init(&subject, record_named("tcp_connection"), plain_facts());
-	wire = (void *)subject.wire.data;
 	wire->handshake_ns = (uint64_t)INT64_MAX + 1;
 	wire->cookie.value = UINT64_MAX;
 	wire->netns.value = (uint64_t)INT64_MAX + 1;
@@ -247,11 +250,9 @@ static void test_limits(void **state)
 static void test_offset(void **state)
 {
 	struct subject subject;
-	struct tcp_connection *wire;
+	struct tcp_connection *wire = connection_init(&subject);
 
 	(void)state;
-	subject_init(&subject, record_named("tcp_connection"), plain_facts());
-	wire = (void *)subject.wire.data;
 	wire->time.ns = 12345;
 	subject.moment.utc_offset = 1795000000000000000;
 	assert_true(line_has(&subject, "{\"@timestamp\":\"2026-11-18T11:06:40.000012345Z\",\"ecs\""));

@@ -3,11 +3,13 @@
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -31,11 +33,25 @@ void kern_release(void)
 	btf_asked = false;
 }
 
-static int params_of(const struct btf_type *type)
+/* What names and pointers lead to. */
+static const struct btf_type *behind(int id)
 {
-	while (type && (btf_is_typedef(type) || btf_is_ptr(type) || btf_is_func(type)))
+	const struct btf_type *type = id < 0 ? NULL : btf__type_by_id(kernel_btf, id);
+
+	while (type && (btf_is_typedef(type) || btf_is_ptr(type) || btf_is_func(type) || btf_is_mod(type)))
 		type = btf__type_by_id(kernel_btf, type->type);
-	return type && btf_is_func_proto(type) ? btf_vlen(type) : -ENOENT;
+	return type;
+}
+
+/* The parameters of a function or of a pointer to one: their number, or -ENOENT. */
+static int params_of(int id, const struct btf_param **ret_params)
+{
+	const struct btf_type *type = behind(id);
+
+	if (!type || !btf_is_func_proto(type))
+		return -ENOENT;
+	*ret_params = btf_params(type);
+	return btf_vlen(type);
 }
 
 static int find(const char *name, int kind)
@@ -43,24 +59,39 @@ static int find(const char *name, int kind)
 	return load_btf() ? btf__find_by_name_kind(kernel_btf, name, kind) : -ENOENT;
 }
 
-int kern_function_params(const char *function)
+bool kern_has_function(const char *function)
 {
-	int id = find(function, BTF_KIND_FUNC);
-
-	return id < 0 ? -ENOENT : params_of(btf__type_by_id(kernel_btf, id));
+	return find(function, BTF_KIND_FUNC) >= 0;
 }
 
-int kern_tracepoint_params(const char *tracepoint)
+static int tracepoint_params(const char *tracepoint, const struct btf_param **ret_params)
 {
 	char name[128];
-	int id, n;
 
 	snprintf(name, sizeof(name), "btf_trace_%s", tracepoint);
-	id = find(name, BTF_KIND_TYPEDEF);
-	if (id < 0)
-		return -ENOENT;
-	n = params_of(btf__type_by_id(kernel_btf, id));
-	return n < 0 ? n : n - 1;	/* the first one is the tracepoint's own */
+	return params_of(find(name, BTF_KIND_TYPEDEF), ret_params);
+}
+
+bool kern_has_tracepoint(const char *tracepoint)
+{
+	const struct btf_param *params;
+
+	return tracepoint_params(tracepoint, &params) > 0;
+}
+
+bool kern_preempts_tracepoints(void)
+{
+	/* That SRCU was there up to 6.12 as well, for tracepoints in idle tasks; struct tracepoint_ext came as it went. */
+	return find("tracepoint_srcu_srcu_data", BTF_KIND_VAR) >= 0 && find("tracepoint_ext", BTF_KIND_STRUCT) >= 0;
+}
+
+bool kern_tracepoint_takes(const char *tracepoint, int parameter, const char *type)
+{
+	const struct btf_param *params;
+	int n = tracepoint_params(tracepoint, &params);	/* the first one is the tracepoint's own */
+	const struct btf_type *taken = parameter + 1 < n ? behind(params[parameter + 1].type) : NULL;
+
+	return taken && btf_is_struct(taken) && !strcmp(btf__name_by_offset(kernel_btf, taken->name_off), type);
 }
 
 /* Loads `return 0`, or `insns`, as a program of the type and returns its descriptor or a negative errno. */
@@ -76,17 +107,17 @@ static int try_load(enum bpf_prog_type type, enum bpf_attach_type attach, int bt
 	return fd < 0 ? -errno : fd;
 }
 
-int kern_try_fentry(void)
+int kern_try_fentry(const char *function)
 {
 	static int answer = 1;
 	int id, fd, link;
 
 	if (answer <= 0)
 		return answer;
-	id = find("inet_csk_accept", BTF_KIND_FUNC);
+	id = find(function, BTF_KIND_FUNC);
 	if (id < 0)
-		return answer = -ENOENT;
-	fd = try_load(BPF_PROG_TYPE_TRACING, BPF_TRACE_FEXIT, id, NULL, 0);
+		return -ENOENT;
+	fd = try_load(BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY, id, NULL, 0);
 	if (fd < 0)
 		return answer = fd;
 	link = bpf_raw_tracepoint_open(NULL, fd);
@@ -104,6 +135,29 @@ int kern_try_kprobe(void)
 	return -EOPNOTSUPP;
 }
 
+int kern_symbol(const char *kallsyms, const char *function, char *ret_symbol, size_t size)
+{
+	FILE *file = fopen(kallsyms, "r");
+	size_t len = strlen(function);
+	char line[256], symbol[128];
+	int err = -ENOENT;
+
+	if (!file)
+		return -errno;
+	while (fgets(line, sizeof(line), file)) {	/* ffffffff81000000 t name.isra.0	[module] */
+		if (sscanf(line, "%*s %*1[tTwW] %127s", symbol) != 1 || strncmp(symbol, function, len) || strlen(symbol) >= size)
+			continue;
+		if (symbol[len] && strncmp(symbol + len, ".isra.", 6))
+			continue;
+		strcpy(ret_symbol, symbol);
+		err = 0;
+		if (!symbol[len])
+			break;
+	}
+	fclose(file);
+	return err;
+}
+
 bool kern_has_socket_cookie(void)
 {
 	/* With the socket of tp_btf/inet_sock_set_state: r1 = *(u64 *)(r1 + 0); call; exit */
@@ -119,6 +173,15 @@ bool kern_has_socket_cookie(void)
 	if (fd >= 0)
 		close(fd);
 	return fd >= 0;
+}
+
+bool kern_limits_maps(void)
+{
+	struct rlimit limit;
+
+	/* a helper that came with the other accounting */
+	return !getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur != RLIM_INFINITY &&
+	       libbpf_probe_bpf_helper(BPF_PROG_TYPE_SOCKET_FILTER, BPF_FUNC_ktime_get_coarse_ns, NULL) == 0;
 }
 
 uint32_t kern_own_netns(void)
@@ -140,10 +203,44 @@ static bool permitted(void)
 	return have & admin || (have & bpf && have & perfmon);
 }
 
+/* The kernel's answer to the smallest ring buffer: 0 or a negative errno. */
+static int try_ring(void)
+{
+	int fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "netline_try", 0, 0, getpagesize(), NULL);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+/* Whether lockdown keeps BPF programs from reading kernel memory (5.4, 9d1f8be5cf42). False where securityfs is not mounted. */
+static bool is_locked_down(void)
+{
+	FILE *file = fopen("/sys/kernel/security/lockdown", "r");
+	char line[128] = "";
+	bool locked = file && fgets(line, sizeof(line), file) && strstr(line, "[confidentiality]");
+
+	if (file)
+		fclose(file);
+	return locked;
+}
+
 bool kern_usable(char *ret_why, size_t size)
 {
+	int err = permitted() ? try_ring() : 0;
+
 	if (!permitted())
 		snprintf(ret_why, size, "no permission to load BPF programs: run it as root (sudo netline), or give it CAP_BPF and CAP_PERFMON");
+	else if (err == -EPERM)
+		snprintf(ret_why, size, "the kernel refuses BPF here in spite of the capabilities, by a user namespace or a seccomp filter: "
+			 "run it outside, or in a privileged container");
+	else if (err == -EINVAL)
+		snprintf(ret_why, size, "the kernel has no BPF ring buffer: it needs Linux 5.8 or newer");
+	else if (err)
+		snprintf(ret_why, size, "the kernel gives no BPF ring buffer: %s", strerror(-err));
+	else if (is_locked_down())
+		snprintf(ret_why, size, "the kernel is locked down (lockdown=confidentiality): BPF programs may not read its memory; lockdown=integrity allows it");
 	else if (!load_btf())
 		snprintf(ret_why, size, "the kernel has no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF");
 	else

@@ -13,16 +13,29 @@
 /* Whether this process and this kernel can run any probe at all; false with the reason in words. */
 bool kern_usable(char *ret_why, size_t size);
 
-/* Number of parameters, or -ENOENT. */
-int kern_function_params(const char *function);
-int kern_tracepoint_params(const char *tracepoint);
+bool kern_has_function(const char *function);
+bool kern_has_tracepoint(const char *tracepoint);
+/* Whether a parameter, counted from 0, is a pointer to that struct. */
+bool kern_tracepoint_takes(const char *tracepoint, int parameter, const char *type);
 
 /* 0 if the hook can be attached to here, else a negative errno. */
-int kern_try_fentry(void);
+int kern_try_fentry(const char *function);
 int kern_try_kprobe(void);
+
+/*
+ * The symbol of a function in a file like /proc/kallsyms: its name, or that with .isra.N where the compiler has changed a
+ * static function's parameters. -ENOENT: there is none, so it was inlined.
+ */
+int kern_symbol(const char *kallsyms, const char *function, char *ret_symbol, size_t size);
+
+/* Whether a task can be preempted while a program runs in it at a tracepoint (not in 6.18, in 7.3): the kernel guards them by SRCU then. */
+bool kern_preempts_tracepoints(void);
 
 /* bpf_get_socket_cookie() for tracing programs (5.12, c5dbb89fc2ac). */
 bool kern_has_socket_cookie(void);
+
+/* Before 5.11 maps count as locked memory of the process: whether that is so here, and limited. */
+bool kern_limits_maps(void);
 
 /* Inode number of the agent's own network namespace, 0 if unknown. */
 uint32_t kern_own_netns(void);

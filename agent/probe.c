@@ -16,6 +16,7 @@
 #include "ring.h"
 
 #define MAX_WAKE_BYTES (256 * 1024)
+#define KALLSYMS "/proc/kallsyms"
 
 #define DECLARE(name) extern const struct probe name##_probe;
 PROBE_LIST(DECLARE)
@@ -60,21 +61,23 @@ static bool section_is(const struct bpf_program *program, const char *kind)
 static int check_hook(struct probe_run *run, const struct bpf_program *program)
 {
 	const char *hook = hook_of(program);
+	char symbol[128];
 	int err;
 
 	if (section_is(program, "tp_btf")) {
-		err = kern_tracepoint_params(hook);
-		return err < 0 ? probe_fail(run, err, "the kernel has no tracepoint %s", hook) : 0;
+		return kern_has_tracepoint(hook) ? 0 : probe_fail(run, -ENOENT, "the kernel has no tracepoint %s", hook);
 	}
 	if (section_is(program, "fentry") || section_is(program, "fexit")) {
-		err = kern_try_fentry();
-		if (err)
-			return probe_fail(run, err, "the kernel refuses fentry programs (%s)", strerror(-err));
-		return kern_function_params(hook) < 0 ? probe_fail(run, -ENOENT, "the kernel has no function %s", hook) : 0;
+		if (!kern_has_function(hook))
+			return probe_fail(run, -ENOENT, "the kernel has no function %s", hook);
+		err = kern_try_fentry(hook);
+		return err ? probe_fail(run, err, "the kernel refuses fentry programs (%s)", strerror(-err)) : 0;
 	}
 	if (section_is(program, "kprobe") || section_is(program, "kretprobe")) {
-		err = kern_try_kprobe();
-		return err ? probe_fail(run, err, "the kernel has no kprobes") : 0;
+		if (kern_try_kprobe())
+			return probe_fail(run, -EOPNOTSUPP, "the kernel has no kprobes");
+		err = kern_symbol(KALLSYMS, hook, symbol, sizeof(symbol));
+		return err ? probe_fail(run, err, "the kernel has no function %s", hook) : 0;
 	}
 	return 0;	/* iterators */
 }
@@ -167,17 +170,29 @@ static int load(struct probe_run *run)
 	if (!err)
 		err = bpf_object__load(run->object);
 	if (err)
-		return probe_fail(run, err, "the kernel refuses the programs: %s", strerror(-err));
+		return probe_fail(run, err, "the kernel refuses the programs: %s%s", strerror(-err),
+				  err == -EPERM && kern_limits_maps() ? "; the limit of locked memory is too low: ulimit -l unlimited" : "");
 	map = bpf_object__find_map_by_name(run->object, "events");
 	if (map)
 		err = ring_new(bpf_map__fd(map), run->config->ring_bytes, &run->ring);
 	return err ? probe_fail(run, err, "cannot map the ring buffer: %s", strerror(-err)) : 0;
 }
 
+/* As libbpf does it by the program's section, but for kprobes: the function's symbol may have a suffix. */
+static struct bpf_link *attach_program(struct bpf_program *program)
+{
+	bool returns = section_is(program, "kretprobe");
+	char symbol[128];
+
+	if ((!returns && !section_is(program, "kprobe")) || kern_symbol(KALLSYMS, hook_of(program), symbol, sizeof(symbol)))
+		return bpf_program__attach(program);
+	return bpf_program__attach_kprobe(program, returns, symbol);
+}
+
 static int attach(struct probe_run *run)
 {
 	for (unsigned i = 0; i < run->n_programs; i++) {
-		run->links[i] = bpf_program__attach(run->programs[i]);
+		run->links[i] = attach_program(run->programs[i]);
 		if (!run->links[i])
 			return probe_fail(run, -errno, "cannot attach to %s: %s", hook_of(run->programs[i]), strerror(errno));
 	}
@@ -250,18 +265,38 @@ static void read_counters(struct probe_run *run)
 			run->counters.filtered += per_cpu[i].filtered;
 			run->counters.ring_full += per_cpu[i].ring_full;
 			run->counters.map_full += per_cpu[i].map_full;
+			run->counters.stood_in += per_cpu[i].stood_in;
 		}
 	}
 	free(per_cpu);
 }
 
-/* Another program on the same hook is there for the runs that the kernel skips: what one of them misses, the other has seen. */
-static bool has_stand_in(const struct probe_run *run, unsigned program)
+/* A run that it misses is an event lost, unless another program was there to stand in. Those are no stand-ins: the first on their hook. */
+static bool loses_what_it_misses(const struct probe_run *run, unsigned program)
 {
-	for (unsigned i = 0; i < run->n_programs; i++)
-		if (i != program && !strcmp(hook_of(run->programs[i]), hook_of(run->programs[program])))
-			return true;
-	return false;
+	const char *name = bpf_program__name(run->programs[program]);
+
+	for (const char *const *spared = run->probe->may_miss; spared && *spared; spared++)
+		if (!strcmp(*spared, name))
+			return false;
+	for (unsigned i = 0; i < program; i++)
+		if (!strcmp(hook_of(run->programs[i]), hook_of(run->programs[program])))
+			return false;
+	return true;
+}
+
+/*
+ * A program that stands in counts a moment after the kernel has counted what the other missed. So a loss counts when two
+ * readings have seen it, or when the programs are detached.
+ */
+static void count_missed(struct probe_run *run, uint64_t missed)
+{
+	uint64_t gap = missed > run->counters.stood_in ? missed - run->counters.stood_in : 0;
+	uint64_t sure = run->is_detached || gap < run->missed_before ? gap : run->missed_before;
+
+	if (run->lost_by[LOST_RECURSION] < sure)
+		run->lost_by[LOST_RECURSION] = sure;
+	run->missed_before = gap;
 }
 
 static void read_programs(struct probe_run *run)
@@ -277,10 +312,10 @@ static void read_programs(struct probe_run *run)
 			continue;
 		run->bpf_runs += info.run_cnt;
 		run->bpf_ns += info.run_time_ns;
-		if (!has_stand_in(run, i))
+		if (loses_what_it_misses(run, i))
 			missed += info.recursion_misses;
 	}
-	run->lost_by[LOST_RECURSION] = missed;
+	count_missed(run, missed);
 }
 
 void probe_read_totals(struct probe_run *run, struct probe_totals *ret_totals)

@@ -40,6 +40,7 @@ struct probe {
 	const struct way *ways;
 	unsigned n_ways;
 	const char *const *programs;		/* attached in every way; NULL-terminated or NULL */
+	const char *const *may_miss;		/* those that the kernel may skip without a record being lost; NULL-terminated or NULL */
 	unsigned filters;			/* enum filter bits that it can apply */
 	bool by_default;
 	size_t state_size;			/* of run->state, zeroed */
@@ -83,6 +84,7 @@ struct probe_run {
 	uint64_t emitted, produced_here, refused;	/* refused: beyond --count */
 	uint64_t lost_by[LOST_REASONS];
 	struct counters counters;	/* the kernel's, as read last */
+	uint64_t missed_before;		/* by the programs, as read last */
 	uint64_t bpf_runs, bpf_ns;
 	bool is_detached;
 

@@ -17,8 +17,7 @@ struct settings {
 	__u8 families;		/* FAMILY_BIT() of each that is wanted */
 	__u8 actions;		/* bit ACTION_CONNECT, bit ACTION_ACCEPT: wanted */
 	__u8 cookies;		/* the kernel has bpf_get_socket_cookie() for tracing programs */
-	__u8 accept_params;	/* parameters of inet_csk_accept() on this kernel */
-	__u8 pad[5];
+	__u8 pad[6];
 };
 _Static_assert(sizeof(struct settings) == 24, "no padding without a name");
 
@@ -28,6 +27,7 @@ struct counters {
 	__u64 filtered;
 	__u64 ring_full;
 	__u64 map_full;
+	__u64 stood_in;		/* runs in the place of a program that the kernel skipped */
 };
 
 /* Key and value of the map `stats` of nic_throughput, per CPU. */

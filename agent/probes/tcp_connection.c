@@ -22,18 +22,28 @@ static uint32_t table_size(void)
 	return sockets < MIN_SOCKETS ? MIN_SOCKETS : sockets > MAX_SOCKETS ? MAX_SOCKETS : sockets;
 }
 
+/* More of them, where a program is skipped not just because a softirq interrupts it, but as long as a task is preempted in it. */
+static int enable_stand_ins(struct probe_run *run)
+{
+	int err = probe_enable(run, "set_state_preempted") ?: probe_enable(run, "set_state_preempted_2");
+
+	if (!err && run->way->kind == WAY_TRACEPOINT)
+		err = probe_enable(run, "accept_preempted") ?: probe_enable(run, "accept_preempted_2");
+	return err;
+}
+
 static int configure(struct probe_run *run)
 {
-	int params = kern_function_params("inet_csk_accept");
 	int err = bpf_map__set_max_entries(bpf_object__find_map_by_name(run->object, "sockets"), table_size());
 
 	probe_connection_settings(run);
 	run->settings.actions = run->config->actions;
-	run->settings.accept_params = params < 0 ? 0 : params;
 	run->settings.cookies = kern_has_socket_cookie();
-	/* io_uring's accept; its completion event has had this shape (ring, request, cqe) since 6.15 */
-	if (!err && run->way->kind == WAY_TRACEPOINT && kern_tracepoint_params("io_uring_complete") == 3)
+	/* io_uring's accept; its completion event has had this shape (ring, request, cqe) since 6.15; up to 5.13 the third is a number */
+	if (!err && run->way->kind == WAY_TRACEPOINT && kern_tracepoint_takes("io_uring_complete", 2, "io_uring_cqe"))
 		err = probe_enable(run, "accept_io_uring");
+	if (!err && kern_preempts_tracepoints())
+		err = enable_stand_ins(run);
 	return err ?: probe_load_only(run, "find_listeners") ?: probe_load_only(run, "find_sockets") ?:
 		      probe_load_only(run, "find_pending");
 }
@@ -55,8 +65,8 @@ static void detached(struct probe_run *run)
 }
 
 static const struct way ways[] = {
-	{ WAY_FENTRY, (const char *const[]){ "accept_fexit", NULL } },
-	{ WAY_KPROBE, (const char *const[]){ "accept_kretprobe", NULL } },
+	{ WAY_FENTRY, (const char *const[]){ "accept_fentry", NULL } },
+	{ WAY_KPROBE, (const char *const[]){ "accept_kprobe", NULL } },
 	{ WAY_TRACEPOINT, (const char *const[]){ "accept_sys_exit", NULL } },
 };
 
@@ -69,6 +79,7 @@ const struct probe tcp_connection_probe = {
 	.ways = ways,
 	.n_ways = sizeof(ways) / sizeof(ways[0]),
 	.programs = (const char *const[]){ "set_state", "set_state_nested", NULL },	/* after accept, so that no accept of a connection they tell of is missed */
+	.may_miss = (const char *const[]){ "accept_fentry", "accept_kprobe", "accept_sys_exit", "accept_io_uring", NULL },	/* told when the connection ends */
 	.filters = FILTER_PID | FILTER_PORT | FILTER_DIRECTION | FILTER_FAMILY | FILTER_CGROUP,
 	.by_default = true,
 	.configure = configure,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* accept returns: programs for each way to see it. They run in the accepting task. */
+/* accept: programs for each way to see it. They run in the accepting task. */
 #ifndef NETLINE_ACCEPT_BPF_H
 #define NETLINE_ACCEPT_BPF_H
 
@@ -30,7 +30,7 @@ static __always_inline void on_accept_unqueued(const struct sock *sk, struct soc
 }
 
 /*
- * Runs in the accepting task, when accept returns. `sk` is a mere number here. It enters the table before it leaves the
+ * Runs in the accepting task, at the end of accept. `sk` is a mere number here. It enters the table before it leaves the
  * queue, so that a CLOSE on another CPU finds it in one of them.
  */
 static __always_inline void on_accept(const struct sock *sk)
@@ -54,27 +54,28 @@ static __always_inline void on_accept(const struct sock *sk)
 		sockets_remove(sk);
 }
 
-SEC("?fexit/inet_csk_accept")
-int accept_fexit(unsigned long long *ctx)
+/*
+ * accept has the socket and gives it a file: in the accepting task, under the socket's lock, so after the end of the
+ * handshake was told; the hook is of a function that comes after the wait, so tasks that blocked in accept before it was
+ * there are seen, too, and every way to call accept leads here. (inet_csk_accept()'s return has none of that: a task
+ * inside is missed, the lock is not held yet, and its parameters changed in 6.10.) With CONFIG_SECURITY_NETWORK.
+ */
+SEC("?fentry/security_sock_graft")
+int BPF_PROG(accept_fentry, struct sock *sk)
 {
-	const struct sock *sk = (const struct sock *)(settings.accept_params == 4 ? ctx[4] : ctx[2]);
-
-	if (sk)
-		on_accept(sk);
+	on_accept(sk);
 	return 0;
 }
 
-SEC("?kretprobe/inet_csk_accept")
-int BPF_KRETPROBE(accept_kretprobe, const struct sock *sk)
+SEC("?kprobe/security_sock_graft")
+int BPF_KPROBE(accept_kprobe, struct sock *sk)
 {
-	if (sk)
-		on_accept(sk);
+	on_accept(sk);
 	return 0;
 }
 
-/* Where inet_csk_accept() cannot be hooked: every system call of the machine comes here, so look at its number first. */
-SEC("?tp_btf/sys_exit")
-int BPF_PROG(accept_sys_exit, struct pt_regs *regs, long ret)
+/* Where that cannot be hooked: every system call of the machine comes here, so look at its number first. */
+static __always_inline int on_sys_exit(const struct pt_regs *regs, long ret)
 {
 	struct file *file;
 	struct sock *sk;
@@ -87,6 +88,12 @@ int BPF_PROG(accept_sys_exit, struct pt_regs *regs, long ret)
 		on_accept(sk);
 	return 0;
 }
+
+#define ACCEPT_SYS_EXIT(name) SEC("?tp_btf/sys_exit") int BPF_PROG(name, struct pt_regs *regs, long ret) { return on_sys_exit(regs, ret); }
+
+ACCEPT_SYS_EXIT(accept_sys_exit)
+ACCEPT_SYS_EXIT(accept_preempted)	/* stand-ins where tasks can be preempted in a tracepoint; the second to see an accept finds it told */
+ACCEPT_SYS_EXIT(accept_preempted_2)
 
 /*
  * io_uring's accept is no system call. Completions of a multishot accept have no request, nor have some others, whose result

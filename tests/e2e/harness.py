@@ -4,6 +4,7 @@
 Nothing here sleeps and hopes: wait_until() polls a condition until a limit, and says what it waited for.
 """
 import collections
+import contextlib
 import functools
 import itertools
 import json
@@ -23,6 +24,7 @@ MAX_LINE = 4096
 START_LIMIT = 15
 STOP_LIMIT = 15
 POLL = 0.01
+SCALE = int(os.environ.get("NETLINE_SCALE", "1"))  # by which a slow machine divides what a test does many times
 
 
 def _load_schemas():
@@ -57,6 +59,25 @@ def wait_until(condition, timeout=10, what="the condition"):
             return value
         assert time.monotonic() < end, f"waited {timeout} s for {what() if callable(what) else what}"
         time.sleep(POLL)
+
+
+KERNEL = tuple(map(int, os.uname().release.split(".")[:2]))  # for what tests may expect; netline itself compares no versions
+# Tasks are preempted in tracepoints, and the kernel skips programs meanwhile: netline has stand-ins, and counts what they miss, too.
+PREEMPTS_TRACEPOINTS = KERNEL >= (7, 0)
+SYSTEM_CALLS = {
+    "x86_64": {"write": 1, "writev": 20, "connect": 42, "accept": 43, "accept4": 288},
+    "aarch64": {"write": 64, "writev": 66, "connect": 203, "accept": 202, "accept4": 242},
+}[os.uname().machine]
+
+
+def blocked_in(pid, *calls):
+    """Whether a thread of the process is in one of these system calls, blocked."""
+    numbers = {str(SYSTEM_CALLS[call]) for call in calls}
+    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/syscall"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if path.read_text(encoding="ascii").split()[0] in numbers:
+                return True
+    return False
 
 
 def dataset_of(record):
@@ -225,13 +246,15 @@ def _usable(namespace, name):
 class Agent:
     """A running netline. With stdout=None its records are read as they come; else `stdout` goes to Popen, and stop() returns [].
 
-    agent_records=True passes `-o stdout,agent=yes`, unless an -o is among the arguments.
+    agent_records=True passes `-o stdout,agent=yes`, unless an -o is among the arguments. NETLINE_ATTACH in the environment forces a way.
     """
 
     def __init__(self, *args, ns=None, ready=True, stdout=None, env=None, agent_records=True):
         self.args = [str(arg) for arg in args]
         if agent_records and not any(re.match(r"-o|--out", arg) for arg in self.args):
             self.args = ["-o", "stdout,agent=yes", *self.args]
+        if "NETLINE_ATTACH" in os.environ and "--attach" not in self.args:
+            self.args = ["--attach", os.environ["NETLINE_ATTACH"], *self.args]
         self._ns, self._ready, self._stdout, self._env = ns, ready, stdout, env
         self._process = None
         self._threads = []

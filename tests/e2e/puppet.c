@@ -162,12 +162,12 @@ static void accept_by_uring(int listener, const char *how, int n)
 	span_start(&spans[0]);
 	uring_submit(&ring, &sqe);
 	for (int i = 0; i < n; i++) {
-		results[i] = uring_wait(&ring, i == 0);
+		results[i] = i && results[i - 1] < 0 ? results[i - 1] : uring_wait(&ring, i == 0);
 		span_end(&spans[i]);
 		if (i + 1 < n)
 			span_start(&spans[i + 1]);
 	}
-	if (sqe.user_data == MULTISHOT)
+	if (sqe.user_data == MULTISHOT && results[n - 1] >= 0)	/* else it has ended */
 		uring_cancel(&ring);
 	if (!direct)	/* else the ring holds the connection */
 		close(ring.fd);

@@ -74,12 +74,6 @@ class Puppet:
         self.must("close", fd)
 
 
-def blocked_in(pid, call):
-    """Whether the thread is in the system call of this number, blocked."""
-    with open(f"/proc/{pid}/syscall", encoding="ascii") as file:
-        return file.read().split()[0] == str(call)
-
-
 class Traffic:
     """tests/e2e/traffic.c: many connections. The processes exist when this returns; run() makes the connections."""
 

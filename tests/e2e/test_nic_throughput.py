@@ -24,7 +24,7 @@ import time
 
 import pytest
 
-from harness import NETLINE, Agent, Namespace, assert_loss_equation, of_dataset, wait_until
+from harness import KERNEL, NETLINE, SCALE, Agent, Namespace, assert_loss_equation, of_dataset, program, wait_until
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -356,7 +356,7 @@ def test_tcp_without_offloads(family, tmp_path):
 @pytest.mark.parametrize("family", [4, 6])
 def test_tcp_with_offloads(family, tmp_path):
     with silent_pair() as (a, b), Agent(*FAST) as agent, Capture(b, tmp_path / "b.pcap") as capture:
-        transfer(a, b, family, 20_000_000)
+        transfer(a, b, family, 20_000_000 // SCALE)
         compare_with_capture(agent, a, b, capture, family, lambda counted: counted.packets > 2 * counted.skbs)
 
 
@@ -370,7 +370,7 @@ def test_tcp_with_offloads_in_a_tunnel(tmp_path):
             namespace.run(["ip", "link", "set", "vx0", "arp", "off", "up"])
         for side, (namespace, peer) in enumerate(((a, b), (b, a))):
             give_addresses(namespace, peer, "vx0", side, number)
-        transfer(a, b, 4, 20_000_000, number)
+        transfer(a, b, 4, 20_000_000 // SCALE, number)
         compare_with_capture(agent, a, b, capture, 4, lambda counted: counted.packets > 2 * counted.skbs, vxlan, number)
 
 
@@ -397,6 +397,8 @@ def test_packets_that_gro_has_merged_are_counted_one_by_one(tmp_path):
     with silent_pair() as (a, b), Agent(*FAST) as agent, Capture(a, tmp_path / "a.pcap") as capture:
         offloads(a, tso="off", gso="off", gro="off")
         offloads(b, tso="off", gso="off", gro="on")
+        if KERNEL < (5, 13):
+            pass_through_xdp(b)
         transfer(a, b, 4, 3_000_000)
         counters = link_counters(a, "eth0")
         wait_until(lambda: len(capture.frames()) == counters["egress"][0] + counters["ingress"][0], 10, "tcpdump to have written all frames")
@@ -408,6 +410,12 @@ def test_packets_that_gro_has_merged_are_counted_one_by_one(tmp_path):
         assert received[:2] == sent[:2]
         assert received.skbs < received.packets / 2
         assert summed(of_nic(records, a, "eth0", "egress")) == sent
+
+
+def pass_through_xdp(namespace):
+    """Before 5.13 veth merges packets only where an XDP program is attached."""
+    process = namespace.popen([program("xdp_pass"), "eth0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "attached\n"
 
 
 # Intervals and derived values
@@ -481,11 +489,14 @@ def test_idle_nics_have_records_of_zero():
 
 # Queues
 
-@pytest.mark.parametrize("queues", [4, 2])
-def test_queues(queues):
-    with silent_pair(queues=4) as (a, b), contextlib.ExitStack() as stack:
-        for namespace in (a, b):
-            namespace.run(["ethtool", "-L", "eth0", "rx", queues, "tx", queues], check=queues != 4)  # 4: already so
+@pytest.mark.parametrize("made, queues", [(4, 4), (2, 2), (4, 2)])
+def test_queues(made, queues):
+    with silent_pair(queues=made) as (a, b), contextlib.ExitStack() as stack:
+        for namespace in (a, b) if made != queues else ():
+            changed = namespace.run(["ethtool", "-L", "eth0", "rx", queues, "tx", queues], check=False)
+            if "not supported" in changed.stderr:
+                pytest.skip("this kernel's veth keeps the number of queues that it was made with")
+            assert changed.returncode == 0, changed.stderr
         a.run(["tc", "qdisc", "replace", "dev", "eth0", "root", "handle", "1:", "mq"])
         receiver = stack.enter_context(udp_socket(b, 4, address(4, 1), PORT))
         agent = stack.enter_context(Agent(*FAST, ns=a))

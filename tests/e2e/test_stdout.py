@@ -24,7 +24,7 @@ import time
 
 import pytest
 
-from harness import NETLINE, Agent, Namespace, dataset_of, of_dataset, parse_lines, validate, wait_until
+from harness import NETLINE, Agent, Namespace, blocked_in, dataset_of, of_dataset, parse_lines, validate, wait_until
 
 FLOOD = 20_000
 SMALL_PIPE = 4096
@@ -165,15 +165,6 @@ def cpu_ticks(pid):
         return sum(map(int, file.read().rsplit(")", 1)[1].split()[11:13]))
 
 
-def stuck_in_write(agent):
-    """Whether a thread of netline waits for room in the pipe."""
-    for thread in os.listdir(f"/proc/{agent.pid}/task"):
-        with contextlib.suppress(FileNotFoundError), open(f"/proc/{agent.pid}/task/{thread}/wchan", encoding="ascii") as file:
-            if "pipe" in file.read():
-                return True
-    return False
-
-
 def complaints(stderr):
     return [line for line in stderr.splitlines() if not NOTICE.match(line)]
 
@@ -193,7 +184,7 @@ def test_only_whole_valid_lines_under_load():
 def test_a_reader_that_stops_and_goes_on_loses_what_is_told_and_nothing_else():
     with Listener() as listener, Pipe() as pipe, agent_on(pipe, *listener.filters) as agent:
         listener.connect(FLOOD)
-        assert stuck_in_write(agent) and agent.returncode is None
+        assert blocked_in(agent.pid, "write", "writev") and agent.returncode is None
         assert peak_rss(agent) < RSS_LIMIT
         pipe.drain()
         listener.connect(100)
@@ -218,7 +209,7 @@ def test_a_stuck_reader_makes_intervals_longer():
         for number in range(30):
             namespace.run(["ip", "link", "add", f"v{number}", "type", "veth", "peer", "name", f"w{number}"])
         with agent_on(pipe, "--interval", "0.01", "-o", "stdout,queue=128K,agent=yes", "nic_throughput", ns=namespace) as agent:
-            wait_until(lambda: stuck_in_write(agent), 10, "netline to wait for its reader")
+            wait_until(lambda: blocked_in(agent.pid, "write", "writev"), 10, "netline to wait for its reader")
             used = cpu_ticks(agent.pid)
             start = time.monotonic()
             wait_until(lambda: time.monotonic() - start > 1, 5, "a second to go by")
@@ -243,7 +234,7 @@ def test_a_full_queue_drops_and_counts(policy):
     spec = f"stdout,agent=yes,full={policy},queue=128K"
     with Listener() as listener, Pipe() as pipe, agent_on(pipe, "-o", spec, *listener.filters) as agent:
         listener.connect(connections)
-        wait_until(lambda: stuck_in_write(agent), 10, "netline to wait for its reader")
+        wait_until(lambda: blocked_in(agent.pid, "write", "writev"), 10, "netline to wait for its reader")
         assert agent.returncode is None and peak_rss(agent) < RSS_LIMIT
         wait_until(lambda: not works(agent), 5, "netline to have read its ring")
         pipe.drain()
@@ -329,7 +320,7 @@ def test_reader_killed_while_netline_waits_for_it():
         with subprocess.Popen(["sleep", "60"], stdin=pipe.read_end) as reader, agent_on(pipe, *listener.filters) as agent:
             pipe.close_read_end()
             listener.connect(1000)
-            wait_until(lambda: stuck_in_write(agent), 10, "netline to wait for its reader")
+            wait_until(lambda: blocked_in(agent.pid, "write", "writev"), 10, "netline to wait for its reader")
             reader.kill()
             wait_until(lambda: agent.returncode is not None, 2, "netline to end")
             assert agent.returncode == 0
@@ -447,7 +438,7 @@ def test_signals_end_it_with_everything_written(sig):
 def test_sigterm_with_a_stuck_reader():
     with Listener() as listener, Pipe() as pipe, agent_on(pipe, *listener.filters, agent_records=False) as agent:
         listener.connect(1000)
-        wait_until(lambda: stuck_in_write(agent), 10, "netline to wait for its reader")
+        wait_until(lambda: blocked_in(agent.pid, "write", "writev"), 10, "netline to wait for its reader")
         os.kill(agent.pid, signal.SIGTERM)
         start = time.monotonic()
         wait_until(lambda: agent.returncode is not None, 7, "netline to end")

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from connections import addresses, addresses_of, in_namespace, tcp_agent
-from harness import Namespace, assert_loss_equation, of_dataset
+from harness import PREEMPTS_TRACEPOINTS, Namespace, assert_loss_equation, of_dataset
 from puppet import Puppet, Traffic
 
 PORT_4, PORT_6, CLIENT_PORT = 1801, 1802, 1900
@@ -103,7 +103,7 @@ def assert_selects(mix, args, wanted):
     assert len(in_namespace(records, mix.ns)) == len(found)
     rest, foreign = len(mix.events) - len(selected), len(of_dataset(all_records, "tcp_connection")) - len(mix.events)
     counters = assert_loss_equation(records, "tcp_connection")
-    assert counters["lost"] == 0
+    assert counters["lost"] == 0 or PREEMPTS_TRACEPOINTS
     assert rest <= counters["filtered"] <= rest + foreign
     return in_namespace(all_records, mix.ns)
 
@@ -160,7 +160,7 @@ def test_filters_on_what_is_never_accepted(option, expected):
             witness.wait_for(lambda records: len(in_namespace(records, ns)) == 3)
             records = agent.stop()
         found = [(r["event"]["action"], r["netline"].get("accept", {}).get("state")) for r in in_namespace(records, ns)]
-        assert found == expected
+        assert sorted(found, key=str) == expected, "in any order: what is pending at the end does not come by the ring"
         assert assert_loss_equation(records, "tcp_connection")["filtered"] >= 4 - len(expected)
 
 
@@ -192,4 +192,7 @@ def test_full_ring_is_counted():
             lost[kind] = lost.get(kind, 0) + loss["netline"]["lost"]["count"]
             assert loss["netline"]["lost"]["count_total"] == lost[kind]
         assert sum(lost.values()) == counters["lost"]
-        assert lost == {("kernel", "ring_full"): total - seen}
+        skipped = lost.pop(("kernel", "recursion"), 0)
+        assert skipped == 0 or PREEMPTS_TRACEPOINTS
+        assert list(lost) == [("kernel", "ring_full")]
+        assert total - seen - skipped <= lost["kernel", "ring_full"] <= total - seen

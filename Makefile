@@ -1,33 +1,35 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # `make help` lists the targets. V=1 shows commands, WERROR=1 makes warnings errors, STATIC=1 links one static binary,
-# SANITIZE=1 adds ASan and UBSan (a build of its own).
+# SANITIZE=1 adds ASan and UBSan (a build of its own). CC=aarch64-linux-gnu-gcc builds for another machine, with its libraries and
+# headers below SYSROOT; give it a BUILD of its own.
 
 BUILD ?= build$(if $(STATIC),/static)$(if $(SANITIZE),/sanitize)
 PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 CLANG ?= clang
 STRIP_BPF ?= $(shell command -v llvm-strip || ls /usr/bin/llvm-strip-* /usr/lib/llvm-*/bin/llvm-strip 2>/dev/null | tail -n 1)
-ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(shell uname -m)))
-# Asked when it is used: `make deps run` installs the compiler first.
+# Asked when they are used: `make deps run` installs the compiler first.
+MACHINE = $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
+ARCH = $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(MACHINE)))
 MULTIARCH = $(shell $(CC) -print-multiarch 2>/dev/null)
 
 comma := ,
 WARNINGS := -Wall -Wextra $(if $(WERROR),-Werror)
 SANITIZERS := $(if $(SANITIZE),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all)
 CFLAGS ?= -O2 -g
-NETLINE_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -MMD -MP -MF $@.d -MT $@ -DBPF_DIR='"$(BUILD)/bpf"' $(SANITIZERS)
+NETLINE_CFLAGS = $(if $(SYSROOT),--sysroot=$(SYSROOT)) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -MMD -MP -MF $@.d -MT $@ -DBPF_DIR='"$(BUILD)/bpf"' $(SANITIZERS)
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) $(WARNINGS) -Wno-unused-parameter -MMD -MP -MF $@.d -MT $@ \
-	$(if $(MULTIARCH),-idirafter /usr/include/$(MULTIARCH))
+	$(if $(MULTIARCH),-idirafter $(SYSROOT)/usr/include/$(MULTIARCH))
 # Debian 12 calls its static libuv libuv_a; newer static libelf needs zstd.
-STATIC_LIBS = -lbpf $(if $(wildcard /usr/lib/*/libuv_a.a),-luv_a,-luv) -ljansson -lelf -lz \
-	$(if $(wildcard /usr/lib/*/libzstd.a /usr/lib64/libzstd.a),-lzstd) -lpthread -ldl
+STATIC_LIBS = -lbpf $(if $(wildcard $(SYSROOT)/usr/lib/*/libuv_a.a),-luv_a,-luv) -ljansson -lelf -lz \
+	$(if $(wildcard $(SYSROOT)/usr/lib/*/libzstd.a $(SYSROOT)/usr/lib64/libzstd.a),-lzstd) -lpthread -ldl
 LIBS = $(if $(STATIC),$(STATIC_LIBS),-lbpf -luv -ljansson -lelf -lz)
 
 AGENT := $(filter-out agent/main.c,$(wildcard agent/*.c agent/output/*.c agent/probes/*.c))
 AGENT_OBJ := $(AGENT:%.c=$(BUILD)/%.o)
 BPF_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard bpf/*.bpf.c))
 UNIT := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
-TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/e2e/*.c))
+TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/e2e/*.c tests/vm/*.c))
 BENCH := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 
 Q := $(if $(V),,@)
@@ -37,7 +39,7 @@ ifneq ($(filter deps,$(MAKECMDGOALS)),)
 .NOTPARALLEL:	# first deps, then the rest
 endif
 
-.PHONY: all help deps run check tools unit bench schema install clean
+.PHONY: all help deps run check check-kernels tools unit bench schema install clean
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/netline
@@ -49,6 +51,8 @@ help:
 ## make deps              install what building and testing need (Debian, Ubuntu, Fedora; as root)
 ## make run [ARGS=...]    build and stream records to stdout until Ctrl-C (as root)
 ## make check [SUITES=...] all tests, or some: files unit sanitize valgrind e2e static (as root)
+## make check-kernels     the probes' tests on other kernels, in virtual machines, by every way to attach (as root, after
+##                        make deps check-kernels); KERNELS="5.10 6.1 6.12 6.18 7 arm64" chooses, KERNELS=few takes three
 ## make bench             measure, against other tools in the same run (as root)
 ## make schema            write schemas, field reference and Elasticsearch templates from the rows
 ## make STATIC=1          build/static/netline: one binary that needs nothing but the kernel
@@ -57,7 +61,7 @@ help:
 
 # Static: libuv brings getpwuid_r(), which is never called; the linker warns of it all the same.
 $(BUILD)/netline: $(BUILD)/agent/main.o $(AGENT_OBJ)
-	$(call say,LINK)$(CC) $(CFLAGS) $(SANITIZERS) $(LDFLAGS) $(if $(STATIC),-static -Wl$(comma)--no-warnings) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(CC) $(if $(SYSROOT),--sysroot=$(SYSROOT)) $(CFLAGS) $(SANITIZERS) $(LDFLAGS) $(if $(STATIC),-static -Wl$(comma)--no-warnings) -o $@ $^ $(LIBS)
 
 $(BUILD)/agent/%.o: agent/%.c Makefile
 	@mkdir -p $(@D)
@@ -79,13 +83,16 @@ $(UNIT) $(filter %/encode,$(BENCH)): $(BUILD)/tests/%: tests/%.c $(AGENT_OBJ) Ma
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CFLAGS) $(NETLINE_CFLAGS) -o $@ $< $(AGENT_OBJ) -lcmocka $(LIBS)
 
+# To be preloaded
+$(BUILD)/tests/e2e/before_5_8: NETLINE_CFLAGS += -shared -fPIC
+
 tools: $(TOOLS)
 unit: $(UNIT)
 
 -include $(patsubst %,%.d,$(AGENT_OBJ) $(BPF_OBJ) $(UNIT) $(TOOLS) $(BENCH) $(BUILD)/agent/main.o)
 
 deps:
-	@contrib/packaging/deps
+	@contrib/packaging/deps $(filter check-kernels,$(MAKECMDGOALS))
 
 run: $(BUILD)/netline
 	$(BUILD)/netline $(ARGS)
@@ -95,6 +102,11 @@ check:
 	@$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit
 	@$(MAKE) --no-print-directory WERROR=1 STATIC=1 all
 	@$(PYTHON) tests/run $(SUITES)
+
+check-kernels:
+	@$(MAKE) --no-print-directory WERROR=1 tools
+	@$(MAKE) --no-print-directory WERROR=1 STATIC=1 all
+	@$(PYTHON) tests/vm/run $(KERNELS)
 
 bench: $(BUILD)/netline $(BENCH)
 	@$(PYTHON) tests/bench/run $(ARGS)

@@ -94,6 +94,14 @@ bool kern_tracepoint_takes(const char *tracepoint, int parameter, const char *ty
 	return taken && btf_is_struct(taken) && !strcmp(btf__name_by_offset(kernel_btf, taken->name_off), type);
 }
 
+/* errno, negative; one of the kernel's own errors has no name outside of it. */
+static int named_error(void)
+{
+	const int enotsupp = 524;
+
+	return errno == enotsupp ? -EOPNOTSUPP : -errno;
+}
+
 /* Loads `return 0`, or `insns`, as a program of the type and returns its descriptor or a negative errno. */
 static int try_load(enum bpf_prog_type type, enum bpf_attach_type attach, int btf_id, const struct bpf_insn *insns, size_t n)
 {
@@ -104,7 +112,7 @@ static int try_load(enum bpf_prog_type type, enum bpf_attach_type attach, int bt
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach, .attach_btf_id = btf_id);
 	int fd = bpf_prog_load(type, "netline_try", "GPL", insns ?: nothing, insns ? n : 2, &opts);
 
-	return fd < 0 ? -errno : fd;
+	return fd < 0 ? named_error() : fd;
 }
 
 int kern_try_fentry(const char *function)
@@ -121,7 +129,7 @@ int kern_try_fentry(const char *function)
 	if (fd < 0)
 		return answer = fd;
 	link = bpf_raw_tracepoint_open(NULL, fd);
-	answer = link < 0 ? -errno : 0;
+	answer = link < 0 ? named_error() : 0;
 	if (link >= 0)
 		close(link);
 	close(fd);

@@ -15,6 +15,10 @@ import harness  # noqa: E402
 TIME_LIMIT = 60
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "any_way: about programs that are the same in every way to attach: one way is enough on a kernel")
+
+
 def pytest_collection_finish(session):
     if session.items and os.geteuid():
         pytest.exit("the end-to-end tests load BPF programs and make network namespaces: run them as root", returncode=1)

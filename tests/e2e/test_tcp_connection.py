@@ -125,6 +125,7 @@ def test_connections_older_than_netline():
         assert [r["event"]["action"] for r in in_namespace(records, ns)] == ["tcp-connect", "tcp-accept"], "only the last, which is pending"
 
 
+@pytest.mark.any_way
 def test_connect_older_than_netline_fails_later():
     """In SYN_SENT when netline starts: a record, but neither duration nor thread."""
     with Namespace() as ns:
@@ -143,6 +144,7 @@ def test_connect_older_than_netline_fails_later():
         assert_within(timestamp(record), closed.start_real, closed.end_real)
 
 
+@pytest.mark.any_way
 def test_count_ends_the_run():
     """After exactly so many records, exit status 0, and the books are closed."""
     with Namespace() as ns, tcp_agent("--count", 5) as agent:
@@ -156,6 +158,7 @@ def test_count_ends_the_run():
     assert counters["emitted"] == 5
 
 
+@pytest.mark.any_way
 def test_duration_ends_the_run():
     with Namespace() as ns, tcp_agent("--duration", "0.5") as agent:
         server, client = Puppet(ns, "server"), Puppet(ns, "client")
@@ -169,6 +172,7 @@ def test_duration_ends_the_run():
         assert_loss_equation(records, "tcp_connection")
 
 
+@pytest.mark.any_way
 def test_labels_and_host():
     with Namespace() as ns, tcp_agent("--label", "site=fra-1", "--label", 'odd key="\\\t\u00e9', "--host", "web-01") as agent:
         server, client = Puppet(ns, "server"), Puppet(ns, "client")
@@ -181,6 +185,7 @@ def test_labels_and_host():
     assert {r["host"]["name"] for r in records} == {"web-01"}
 
 
+@pytest.mark.any_way
 def test_host_is_the_hosts_name():
     with tcp_agent() as agent:
         records = agent.stop()

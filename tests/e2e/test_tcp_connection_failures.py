@@ -10,6 +10,8 @@ from connections import (CLOCK_TOLERANCE, addresses, assert_connected, assert_fa
 from harness import Namespace, assert_loss_equation, blocked_in, veth, wait_until
 from puppet import Puppet
 
+pytestmark = pytest.mark.any_way
+
 
 def assert_one_record(agent, ns, failed, reason, client, end_real=None):
     """Ends netline; the socket has this one record. `end_real`: when it failed at the latest, if not when connect returned."""

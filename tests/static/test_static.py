@@ -3,23 +3,18 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 TOP = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(TOP / "tests"))
+
+from debian import KEYRING, mirror  # noqa: E402
+
 BINARY = TOP / "build/static/netline"
 ROOT = TOP / "build/debian11"
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-
-
-def mirror():
-    """The Debian mirror of this machine."""
-    for path in [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]:
-        found = re.search(r"https?://\S+/debian/?(?=\s|$)", path.read_text()) if path.is_file() else None
-        if found:
-            return found[0]
-    pytest.fail("no Debian mirror in this machine's package sources")
 
 
 @pytest.fixture(scope="module")

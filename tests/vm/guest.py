@@ -18,12 +18,12 @@ from pathlib import Path
 TOP = Path("/netline")
 NETLINE = TOP / "build/static/netline"
 PASSED, FAILED = 16, 17
+MARK = "netline: the tests begin"
 MS_REC, MS_SHARED = 0x4000, 1 << 20
 MOUNTS = [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("devpts", "/dev/pts"), ("tmpfs", "/run"), ("tmpfs", "/tmp"),
           ("bpf", "/sys/fs/bpf"), ("cgroup2", "/sys/fs/cgroup"), ("tracefs", "/sys/kernel/tracing"), ("securityfs", "/sys/kernel/security")]
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "HOME": "/root", "LANG": "C.UTF-8", "NETLINE": str(NETLINE), "PYTHONDONTWRITEBYTECODE": "1", "NETLINE_SCALE": "4"}
-
-
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "HOME": "/root", "LANG": "C.UTF-8", "NETLINE": str(NETLINE), "PYTHONDONTWRITEBYTECODE": "1",
+               "NETLINE_SCALE": "4"}
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,7 +45,7 @@ def tell(name, data):
 
 
 def job():
-    """fentry, kprobe or tracepoint: the tests of every probe that has this way here. system: what does not depend on a way."""
+    """fentry, kprobe or tracepoint: the tests of every probe that has this way here. system: what does not depend on a way. Or a path of tests."""
     return re.search(r"netline\.job=(\S+)", Path("/proc/cmdline").read_text())[1]
 
 
@@ -62,7 +62,7 @@ def tests_of(probe):
 
 def run_job(name):
     """Whether all tests passed."""
-    if name.startswith("tests/"):  # by hand: some tests only
+    if name.startswith("tests/"):
         codes = [run_tests("chosen", [name], {})]
     elif name == "system":
         codes = [run_tests(group, tests_of(group), {}) for group in ("agent", "cli", "refused", "system")]
@@ -73,10 +73,16 @@ def run_job(name):
     return not any(codes)
 
 
+def mark_log():
+    with open("/dev/kmsg", "w", encoding="ascii") as log:
+        log.write(f"<4>{MARK}\n")
+
+
 def kernel_warnings():
-    """What the kernel has said at level warning or above since mark()."""
-    lines = subprocess.run(["dmesg", "--level=emerg,alert,crit,err,warn", "--notime"], capture_output=True, check=False).stdout
-    return lines.split(b"netline: the tests begin\n")[-1]
+    """What the kernel has said at level warning or above since mark_log()."""
+    log = subprocess.run(["dmesg", "--level=emerg,alert,crit,err,warn", "--notime"], capture_output=True, check=False).stdout
+    _, mark, after = log.partition(f"{MARK}\n".encode())
+    return after if mark else b"more than its log holds, or dmesg has failed"
 
 
 def run_tests(name, paths, environment):
@@ -96,8 +102,7 @@ def main():
     LIBC.iopl(3)  # children inherit it; later a test locks the kernel down
     passed = False
     try:
-        with open("/dev/kmsg", "w", encoding="ascii") as log:
-            log.write("<4>netline: the tests begin\n")
+        mark_log()
         print(f"guest: {os.uname().release}: {job()}; set up in {time.monotonic() - start:.1f} s", flush=True)
         passed = run_job(job())
         tell("dmesg", kernel_warnings())

@@ -50,7 +50,7 @@ def closure(names):
             found.add(name)
             todo += depends[name]
     missing = [name for name in names if name not in found]
-    assert not missing, f"packages are not installed: {' '.join(missing)}: make deps installs them"
+    assert not missing, f"packages are not installed: {' '.join(missing)}: make deps check-kernels installs them"
     return sorted(found)
 
 

@@ -70,7 +70,10 @@ class Archive:
             subprocess.run(["rm", "-rf", target], check=True)
             target.mkdir(parents=True)
             for file in self.download(*packages):
-                subprocess.run(["dpkg", "-x", file, target], check=True)
+                done = subprocess.run(["dpkg", "-x", file, target], capture_output=True, text=True, check=False)
+                if done.returncode:  # a download that was interrupted
+                    file.unlink()
+                    raise Unavailable(f"{file.name} was damaged and is removed, try again: {done.stderr.strip()}")
             mark.write_text(" ".join(packages))
         return target
 

@@ -41,8 +41,8 @@ static bool loses_what_it_misses(const struct probe_run *run, unsigned program)
 }
 
 /*
- * A program that stands in counts a moment after the kernel has counted what the other missed. So a loss counts when two
- * readings have seen it, or when the programs are detached.
+ * A program that stands in counts a moment after the kernel has counted what the other missed (and is read after that). So a
+ * loss counts when two readings have seen it, or when the programs are detached.
  */
 static void count_missed(struct probe_run *run, uint64_t missed)
 {
@@ -54,7 +54,8 @@ static void count_missed(struct probe_run *run, uint64_t missed)
 	run->missed_before = gap;
 }
 
-static void read_programs(struct probe_run *run)
+/* Returns what the programs missed. */
+static uint64_t read_programs(struct probe_run *run)
 {
 	uint64_t missed = 0;
 
@@ -70,16 +71,17 @@ static void read_programs(struct probe_run *run)
 		if (loses_what_it_misses(run, i))
 			missed += info.recursion_misses;
 	}
-	count_missed(run, missed);
+	return missed;
 }
 
 void probe_read_totals(struct probe_run *run, struct probe_totals *ret_totals)
 {
-	uint64_t lost = 0, produced, accounted;
+	uint64_t lost = 0, missed, produced, accounted;
 
 	if (run->object) {
+		missed = read_programs(run);
 		read_counters(run);
-		read_programs(run);
+		count_missed(run, missed);
 	}
 	run->lost_by[LOST_RING_FULL] = run->counters.ring_full;
 	run->lost_by[LOST_MAP_FULL] = run->counters.map_full;

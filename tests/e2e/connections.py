@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Holds tcp_connection records against what the traffic programs say that they did."""
 import calendar
+import collections
 import time
 
 from harness import KERNEL, PREEMPTS_TRACEPOINTS, Agent, events, of_dataset
@@ -108,6 +109,21 @@ def assert_accepted(record, answer, pid, name, connected=None, thread=True):
         assert record["netline"]["accept"]["wait_ns"] <= answer.end - connected.start
 
 
+def each_with_its_answer(records, connects, accepts):
+    """(record, answer, answer of the connecting side) of each record. Addresses tell which belong together; ports may be used again."""
+    answers = collections.defaultdict(list)
+    for kind in (connects, accepts):
+        for answer in sorted(kind, key=lambda answer: answer.start):
+            answers[f"tcp-{answer.op}", addresses_of(answer)].append(answer)
+    taken = collections.Counter()
+    for record in sorted(records, key=timestamp):
+        key = record["event"]["action"], addresses(record)
+        number = taken[key]
+        taken[key] += 1
+        assert number < len(answers[key]), f"a record that no program knows of: {record}"
+        yield record, answers[key][number], answers["tcp-connect", addresses(record)][number]
+
+
 def assert_each_told_once(records, ns, connects, accepts):
     """
     The namespace's records of a run are those of these connections, one a side, each as the programs tell it. Where tracepoints are
@@ -118,22 +134,15 @@ def assert_each_told_once(records, ns, connects, accepts):
     missing = len(connects) + len(accepts) - len(found)
     assert 0 <= missing <= lost and (PREEMPTS_TRACEPOINTS or lost == 0)
     assert lost <= len(connects) / 5, "stand-ins leave few"
-    by_side = {(r["event"]["action"], addresses(r)): r for r in found}
-    assert len(by_side) == len(found)
-    connected = {addresses_of(answer): answer for answer in connects}
-    for answer in connects:
-        if record := by_side.pop(("tcp-connect", addresses_of(answer)), None):
-            assert_connected(record, answer, answer.pid, answer.process_name)
     unseen = 0
-    for answer in accepts:
-        key = addresses_of(answer)
-        record = by_side.pop(("tcp-accept", key), None)
-        if record and "process" in record:
-            assert_accepted(record, answer, answer.pid, answer.process_name, connected[key])
-        elif record:
+    for record, answer, connected in each_with_its_answer(found, connects, accepts):
+        if answer is connected:
+            assert_connected(record, answer, answer.pid, answer.process_name)
+        elif "process" in record:
+            assert_accepted(record, answer, answer.pid, answer.process_name, connected)
+        else:
             unseen += 1
             assert record["netline"]["accept"] == {"state": "accepted"}
-    assert not by_side
     assert unseen <= (len(accepts) / 5 if PREEMPTS_TRACEPOINTS and way_and_hooks(records)[0] == "tracepoint" else 0)
 
 

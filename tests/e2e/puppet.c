@@ -165,7 +165,7 @@ static void accept_by_uring(int listener, const char *how, int n)
 		results[i] = i && results[i - 1] < 0 ? results[i - 1] : uring_wait(&ring, i == 0);
 		span_end(&spans[i]);
 		if (i + 1 < n)
-			span_start(&spans[i + 1]);
+			spans[i + 1] = spans[0];	/* the kernel may accept them all at once */
 	}
 	if (sqe.user_data == MULTISHOT && results[n - 1] >= 0)	/* else it has ended */
 		uring_cancel(&ring);

@@ -224,7 +224,7 @@ static int first_way(struct probe_run *run, int (*try)(struct probe_run *run, co
 		if (!err)
 			return 0;
 		log_debug("%s: %s: %s", run->probe->name, probe_ways[way->kind], run->reason);
-		snprintf(reasons + strlen(reasons), sizeof(reasons) - strlen(reasons), "%s%s: %.150s", reasons[0] ? "; " : "",
+		snprintf(reasons + strlen(reasons), sizeof(reasons) - strlen(reasons), "%s%s: %.120s", reasons[0] ? "; " : "",
 			 probe_ways[way->kind], run->reason);
 		unload(run);
 	}

@@ -73,7 +73,7 @@ struct probe_run {
 	struct ring *ring;		/* NULL: the probe has none */
 	const struct way *way;
 	char hooks[512];
-	char reason[512];		/* why it is unavailable */
+	char reason[400];		/* why it is unavailable */
 	void *state;
 
 	/* the interval that the next tick ends: its start, and the UTC offset with which that was written */

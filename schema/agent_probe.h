@@ -12,12 +12,12 @@ struct agent_probe {
 	nl_time time;
 	char name[32];
 	char hooks[512];
-	char reason[512];
+	char reason[400];
 	__u8 action;
 	__u8 way;
 	__u8 pad[6];
 };
-_Static_assert(sizeof(struct agent_probe) == 1072, "no padding without a name");
+_Static_assert(sizeof(struct agent_probe) == 960, "no padding without a name");
 
 #ifndef __bpf__
 static const char *const probe_actions[] = { "probe-attached", "probe-unavailable", "probe-detached" };

@@ -32,7 +32,7 @@ class Archive:
                          "-o", "APT::Sandbox::User=root", "-o", "APT::Install-Recommends=false", "-o", "Acquire::Languages=none"]
 
     def update(self, suites):
-        """Reads the suites' lists. A suite that is gone is left out, and said."""
+        """Reads the suites' lists. One that is gone is left out."""
         for name in ("packages", "state/lists/partial", "cache/archives/partial"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         base = mirror()
@@ -79,4 +79,3 @@ class Archive:
 
     def _run(self, *command, folder="."):
         return subprocess.run([command[0], *self._options, *command[1:]], cwd=self.folder / folder, capture_output=True, text=True, check=False)
-

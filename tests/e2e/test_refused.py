@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from connections import assert_connected, in_namespace, tcp_agent, wait_for_cookie
+from connections import assert_connected, in_namespace
 from harness import NETLINE, Namespace, parse_lines, program
 from puppet import Puppet
 

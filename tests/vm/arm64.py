@@ -6,11 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
+import image
 from debian import Archive, Unavailable
+from image import TOP
 
-TOP = Path(__file__).resolve().parents[2]
 CROSS = "aarch64-linux-gnu-gcc"
 LIBRARIES = ["libbpf-dev", "libuv1-dev", "libjansson-dev", "libelf-dev", "zlib1g-dev", "libzstd-dev", "libc6-dev", "libc6", "linux-libc-dev", "busybox-static"]
 KERNEL = r"linux-image-(6\.1\.0-\d+-cloud-arm64)-unsigned"
@@ -47,9 +47,7 @@ def initrd(sysroot, binary, folder):
     shutil.copy2(binary, root / "netline")
     shutil.copy2(TOP / "tests/vm/arm64-init", root / "init")
     os.mknod(root / "dev/console", 0o20600, os.makedev(5, 1))
-    names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
-    with open(folder / "initrd", "wb") as out:
-        subprocess.run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], cwd=root, input=names.encode(), stdout=out, check=True)
+    image.archive(root, folder / "initrd")
     shutil.rmtree(root)
     return folder / "initrd"
 
@@ -83,10 +81,10 @@ def judge(told):
 
 def smoke(work, folder):
     """The ways that ran; AssertionError or Unavailable say what is wrong."""
-    sysroot, image = fetch(work)
+    sysroot, kernel = fetch(work)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    command = [*QEMU, "-kernel", image, "-initrd", initrd(sysroot, build(sysroot), folder), "-serial", f"file:{folder}/console.log"]
+    command = [*QEMU, "-kernel", kernel, "-initrd", initrd(sysroot, build(sysroot), folder), "-serial", f"file:{folder}/console.log"]
     try:
         subprocess.run(command, stdin=subprocess.DEVNULL, timeout=LIMIT, check=False)
     except subprocess.TimeoutExpired:
@@ -94,4 +92,4 @@ def smoke(work, folder):
     told = sections(folder / "console.log")
     assert "end" in told, f"the machine ended early; its console: {folder / 'console.log'}"
     judge(told)
-    return image.name.removeprefix("vmlinuz-"), [name.split()[1] for name in told if name.startswith("messages ")]
+    return kernel.name.removeprefix("vmlinuz-"), [name.split()[1] for name in told if name.startswith("messages ")]

@@ -91,12 +91,14 @@ def _copy_project(root):
             shutil.copy2(source, target)
 
 
-def _archive(root, target):
-    """All of root as cpio, its owner root."""
+def archive(root, target):
+    """All of root as cpio, its owner root. The target is complete or not there: it may be kept for later runs."""
     names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
-    with open(target, "wb") as out:
+    part = target.with_name(target.name + ".part")
+    with open(part, "wb") as out:
         done = subprocess.run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], cwd=root, input=names.encode(), stdout=out, check=False)
     assert done.returncode == 0, f"cpio: {done.returncode}"
+    part.rename(target)
 
 
 def programs(work):
@@ -110,7 +112,7 @@ def programs(work):
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n")
     (root / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
     (root / "init").symlink_to("netline/tests/vm/guest.py")
-    _archive(root, target)
+    archive(root, target)
     return target
 
 
@@ -134,5 +136,5 @@ def modules(release, unpacked, work):
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(unpacked / base / name, to)
     _run(["depmod", "-b", root / "usr", release])
-    _archive(root, target)
+    archive(root, target)
     return target

@@ -14,6 +14,7 @@
 #include "kernel.h"
 #include "lib/accept.bpf.h"
 #include "lib/existing.bpf.h"
+#include "lib/taken.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -111,49 +112,10 @@ static __always_inline void on_state(struct sock *sk, int from, int to)
 		on_close_queued(sk);
 }
 
-/*
- * The kernel skips a program of which a run on this CPU is not over, because a softirq has interrupted it (often a whole batch
- * of events is skipped then) or, where tracepoints can be preempted (7.x), because its task was. Then the next one, which
- * is attached after it, does the work. All can only be skipped together where tasks were preempted in each; the agent
- * counts that: runs that set_state() missed less those that were done in its place.
- *
- * `taken` tells what has been done, by socket: a socket's transitions come one after the other, and no two of the same
- * state. Where two sockets share an element one of them may be done twice: the second time finds nothing to do.
- */
-struct transition {
-	const struct sock *sk;
-	__s64 to;
-};
-
-#define TAKEN (1 << 10)
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, TAKEN);
-	__type(key, __u32);
-	__type(value, struct transition);
-} taken SEC(".maps");
-
-static __u64 anchor SEC(".bss.anchor");
-
-static __always_inline struct transition *last_of(const struct sock *sk)
-{
-	__u64 number = (__u64)sk;
-	__u32 key;
-
-	/* The verifier allows no other arithmetic with an address than to take one from another, which gives it a number. */
-	asm volatile("%0 -= %1" : "+r"(number) : "r"(&anchor));
-	key = (number * 0x9e3779b97f4a7c15ull >> 32) & (TAKEN - 1);
-	return bpf_map_lookup_elem(&taken, &key);
-}
-
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(set_state, struct sock *sk, int from, int to)
 {
-	struct transition *last = last_of(sk);
-
-	if (last)
-		*last = (struct transition){ sk, to };
+	take(sk, to);
 	if (is_of_interest(from, to))
 		on_state(sk, from, to);
 	return 0;
@@ -161,17 +123,12 @@ int BPF_PROG(set_state, struct sock *sk, int from, int to)
 
 static __always_inline int stand_in(struct sock *sk, int from, int to)
 {
-	struct transition *last = last_of(sk);
-
-	if (!last || (last->sk == sk && last->to == to))
-		return 0;
-	*last = (struct transition){ sk, to };
-	COUNT(stood_in, 1);
-	if (is_of_interest(from, to))
+	if (take_missed(sk, to) && is_of_interest(from, to))
 		on_state(sk, from, to);
 	return 0;
 }
 
+/* For the runs that the kernel skips: see lib/taken.bpf.h. Attached after set_state(), in this order. */
 #define STAND_IN(name) SEC("?tp_btf/inet_sock_set_state") int BPF_PROG(name, struct sock *sk, int from, int to) { return stand_in(sk, from, to); }
 
 STAND_IN(set_state_nested)

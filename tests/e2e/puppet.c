@@ -8,21 +8,22 @@
  *   socket 4|6 [nonblock]          bind FD IP PORT             listen FD BACKLOG      connect FD IP PORT
  *   accept FD HOW [N]              HOW: accept, accept4, uring, uring_async, uring_multishot (N times), uring_direct,
  *                                  int80 (accept4 of a 32-bit program), socketcall (accept of a 32-bit program)
- *   disconnect FD (AF_UNSPEC)      linger0 FD                  close FD               shutdown FD
+ *   disconnect FD (AF_UNSPEC)      linger0 FD                  close FD               shutdown FD [write]
+ *   transfer FD SEND RECEIVE       both at once; RECEIVE: so many bytes, or `end`: until the peer has closed
+ *   fill FD                        sends until the kernel takes no more
  *   readable FD, writable FD (wait for it)                     error FD (SO_ERROR)    fork (a child that only waits)
  *   option FD NAME VALUE (see do_option)                       send FD TEXT           complete FD (see do_complete)
  */
+#include "move.h"
 #include "truth.h"
 
-#include <errno.h>
 #include <linux/io_uring.h>
-#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <sys/mman.h>
 
 static const char *op;
+static struct moved moved;	/* by the command */
 
 /* The answer; `result` is negative errno or a descriptor or 0; fd < 0: no socket to tell of. */
 static void answer(long result, int fd, const struct span *span)
@@ -32,6 +33,8 @@ static void answer(long result, int fd, const struct span *span)
 			 result < 0 ? strerrorname_np(-result) : "");
 
 	n += print_thread(line + n, sizeof(line) - n);
+	n += snprintf(line + n, sizeof(line) - n, ",");
+	n += print_moved(line + n, sizeof(line) - n, &moved);
 	if (span) {
 		n += snprintf(line + n, sizeof(line) - n, ",");
 		n += print_span(line + n, sizeof(line) - n, span);
@@ -325,6 +328,17 @@ static long do_option(int fd, const char *name, int value)
 	return -EINVAL;
 }
 
+static void do_transfer(int fd, const char *send, const char *receive)
+{
+	struct span span;
+	long result;
+
+	span_start(&span);
+	result = move_bytes(fd, atoll(send), strcmp(receive, "end") ? atoll(receive) : TO_END, &moved);
+	span_end(&span);
+	answer(result, fd, &span);
+}
+
 static long do_fork(void)
 {
 	pid_t parent = getpid(), pid = fork();
@@ -344,12 +358,17 @@ static void obey(int n, char **words)
 	long result;
 
 	op = words[0];
+	moved = (struct moved){ 0 };
 	if (!strcmp(op, "connect") && n == 4) {
 		do_connect(fd, words[2], atoi(words[3]));
 		return;
 	}
 	if (!strcmp(op, "accept") && n >= 3) {
 		do_accept(fd, words[2], n > 3 ? atoi(words[3]) : 1);
+		return;
+	}
+	if (!strcmp(op, "transfer") && n == 4) {
+		do_transfer(fd, words[2], words[3]);
 		return;
 	}
 	if ((!strcmp(op, "readable") || !strcmp(op, "writable")) && n == 2) {
@@ -367,8 +386,10 @@ static void obey(int n, char **words)
 		result = do_disconnect(fd);
 	else if (!strcmp(op, "linger0") && n == 2)
 		result = do_linger0(fd);
-	else if (!strcmp(op, "shutdown") && n == 2)
-		result = errno_of(shutdown(fd, SHUT_RDWR));
+	else if (!strcmp(op, "shutdown") && n >= 2)
+		result = errno_of(shutdown(fd, n > 2 ? SHUT_WR : SHUT_RDWR));
+	else if (!strcmp(op, "fill") && n == 2)
+		result = move_fill(fd, &moved);
 	else if (!strcmp(op, "close") && n == 2)
 		result = errno_of(close(fd));
 	else if (!strcmp(op, "error") && n == 2)

@@ -2,8 +2,8 @@
 """Drives the traffic programs: processes that do exactly what a test tells them, and tell what they did.
 
 Answers are dicts: result (negative errno, descriptor or 0), errno (its name), pid, tid, thread_name, the stamps
-start, end (CLOCK_MONOTONIC), start_real, end_real (CLOCK_REALTIME), and of sockets cookie, local, local_port, and with a
-peer remote, remote_port, rtt_us.
+start, end (CLOCK_MONOTONIC), start_real, end_real (CLOCK_REALTIME), sent and received (bytes, by this command), and of sockets
+cookie, local, local_port, and with a peer remote, remote_port, rtt_us.
 """
 import json
 import subprocess
@@ -26,7 +26,7 @@ class Puppet:
     def __init__(self, ns, name="puppet", enter=None):
         self._process = ns.popen([program("puppet"), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                  bufsize=1, preexec_fn=enter)
-        self.name = name
+        self.ns, self.name = ns, name
         self.pid = self.answer().pid
         assert self.pid == self._process.pid
 
@@ -75,10 +75,13 @@ class Puppet:
 
 
 class Traffic:
-    """tests/e2e/traffic.c: many connections. The processes exist when this returns; run() makes the connections."""
+    """tests/e2e/traffic.c: many connections. The processes exist when this returns; run() makes the connections.
 
-    def __init__(self, ns, connections, clients=2, threads=4, servers=2):
-        self._process = ns.popen([program("traffic"), connections, clients, threads, servers],
+    With max_bytes they move bytes, and an answer is about the whole of a connection.
+    """
+
+    def __init__(self, ns, connections, clients=2, threads=4, servers=2, max_bytes=0):
+        self._process = ns.popen([program("traffic"), connections, clients, threads, servers, max_bytes],
                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.pids = json.loads(self._process.stdout.readline())["pids"]
 
@@ -88,3 +91,21 @@ class Traffic:
         assert self._process.returncode == 0, f"traffic: {self._process.returncode}"
         answers = [Answer(json.loads(line)) for line in out.splitlines()]
         return [a for a in answers if a.op == "connect"], [a for a in answers if a.op == "accept"]
+
+
+class Idle:
+    """tests/e2e/idle.c: so many open connections over loopback, which exist when this returns."""
+
+    def __init__(self, ns, connections, processes):
+        self._process = ns.popen([program("idle"), connections, processes], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.pids = self._answer().pids
+
+    def _answer(self):
+        line = self._process.stdout.readline()
+        assert line, f"idle ended: {self._process.wait()}"
+        return Answer(json.loads(line))
+
+    def touch(self, step, size):
+        """Every step-th connection of each process moves so many bytes; the answer has the sums `sent` and `received`."""
+        self._process.stdin.write(f"{step} {size}\n")
+        return self._answer()

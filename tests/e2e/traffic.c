@@ -2,15 +2,18 @@
 /*
  * Many connections over loopback, by several threads of several processes on both sides.
  *
- *   traffic CONNECTIONS CLIENT_PROCESSES CLIENT_THREADS SERVER_PROCESSES
+ *   traffic CONNECTIONS CLIENT_PROCESSES CLIENT_THREADS SERVER_PROCESSES [MAX_BYTES]
  *
  * Takes turns between IPv4, IPv6, and IPv4 by IPv6 sockets. Every server process has one thread per listener, so that
  * processes share listeners. Prints {"op":"ready","pids":[...]} and waits for a line on stdin; then a line per connect
  * and per accept; ends when all connections are accepted and closed.
+ *
+ * With MAX_BYTES each connection moves up to so many bytes each way, ends in one of several manners, and has a client's port
+ * of its own; each side tells at the end, with what it sent and received.
  */
+#include "exchange.h"
 #include "truth.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -26,6 +29,14 @@ static int listeners[LISTENERS], ports[LISTENERS];
 static int gate[2], done[2];	/* pipes: clients start when the gate is closed; servers write a byte per accept */
 static int process_number;
 static char process_name[16];
+static int max_bytes;	/* 0: nothing is moved */
+
+#define FIRST_PORT 2000	/* of the clients when bytes are moved; listeners have others, from the ephemeral range */
+
+struct line {
+	char text[1024];
+	int n;
+};
 
 struct work {
 	pthread_t thread;
@@ -33,24 +44,37 @@ struct work {
 	int first, step, end;	/* of the connections: those of this thread */
 };
 
-static void fail(const char *what)
+static void fail_with(const char *what, int err)
 {
-	fprintf(stderr, "traffic: %s: %s\n", what, strerror(errno));
+	fprintf(stderr, "traffic: %s: %s\n", what, strerror(-err));
 	exit(1);
 }
 
-static void tell(const char *op, int fd, const struct span *span)
+static void fail(const char *what)
 {
-	char line[1024];
-	int n = snprintf(line, sizeof(line), "{\"op\":\"%s\",\"process_name\":\"%s\",", op, process_name);
+	fail_with(what, -errno);
+}
 
-	n += print_thread(line + n, sizeof(line) - n);
-	n += snprintf(line + n, sizeof(line) - n, ",");
-	n += print_span(line + n, sizeof(line) - n, span);
-	n += snprintf(line + n, sizeof(line) - n, ",");
-	n += print_socket(line + n, sizeof(line) - n, fd);
-	n += snprintf(line + n, sizeof(line) - n, "}\n");
-	if (write(STDOUT_FILENO, line, n) != n)	/* shorter than PIPE_BUF: whole */
+/* While the socket still has a peer. */
+static void describe(struct line *line, const char *op, int fd, const struct span *span)
+{
+	char *to = line->text;
+	size_t size = sizeof(line->text);
+	int n = snprintf(to, size, "{\"op\":\"%s\",\"process_name\":\"%s\",", op, process_name);
+
+	n += print_thread(to + n, size - n);
+	n += snprintf(to + n, size - n, ",");
+	n += print_span(to + n, size - n, span);
+	n += snprintf(to + n, size - n, ",");
+	line->n = n + print_socket(to + n, size - n, fd);
+}
+
+static void tell(struct line *line, const struct moved *moved)
+{
+	line->n += snprintf(line->text + line->n, sizeof(line->text) - line->n, ",");
+	line->n += print_moved(line->text + line->n, sizeof(line->text) - line->n, moved);
+	line->n += snprintf(line->text + line->n, sizeof(line->text) - line->n, "}\n");
+	if (write(STDOUT_FILENO, line->text, line->n) != line->n)	/* shorter than PIPE_BUF: whole */
 		fail("write");
 }
 
@@ -80,8 +104,10 @@ static void name_thread(const char *kind, int thread)
 static void *serve(void *argument)
 {
 	struct work *work = argument;
+	struct moved moved;
 	struct span span;
-	int fd;
+	struct line line;
+	int fd, err;
 
 	name_thread("srv", work->number);
 	for (;;) {
@@ -92,35 +118,65 @@ static void *serve(void *argument)
 			return NULL;
 		if (fd < 0)
 			fail("accept4");
-		tell("accept", fd, &span);
+		describe(&line, "accept", fd, &span);
+		moved = (struct moved){ 0 };
+		err = max_bytes ? exchange_as_server(fd, &moved) : 0;
+		if (err)
+			fail_with("exchange", err);
+		tell(&line, &moved);
 		close(fd);
 		if (write(done[1], "", 1) != 1)
 			fail("write");
 	}
 }
 
+static void bind_port(int fd, int port)
+{
+	struct sockaddr_storage address;
+	socklen_t len = sizeof(address);
+
+	if (getsockname(fd, (struct sockaddr *)&address, &len))
+		fail("getsockname");
+	((struct sockaddr_in *)&address)->sin_port = htons(port);	/* at the same place for IPv6 */
+	if (bind(fd, (struct sockaddr *)&address, len))
+		fail("bind");
+}
+
+static void make_connection(int number)
+{
+	struct sockaddr_storage address;
+	int kind = number % LISTENERS;
+	socklen_t len = parse_address(connect_ips[kind], ports[kind], &address);
+	int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct moved moved = { 0 };
+	struct span span;
+	struct line line;
+	int err;
+
+	if (max_bytes)
+		bind_port(fd, FIRST_PORT + number);
+	span_start(&span);
+	if (connect(fd, (struct sockaddr *)&address, len))
+		fail("connect");
+	span_end(&span);
+	describe(&line, "connect", fd, &span);
+	err = max_bytes ? exchange_as_client(fd, number / LISTENERS, max_bytes, &moved) : 0;
+	if (err)
+		fail_with("exchange", err);
+	tell(&line, &moved);
+	close(fd);
+}
+
 static void *make_connections(void *argument)
 {
 	struct work *work = argument;
-	struct sockaddr_storage address;
-	struct span span;
 	char byte;
 
 	name_thread("cli", work->number);
 	if (read(gate[0], &byte, 1))
 		fail("gate");
-	for (int i = work->first; i < work->end; i += work->step) {
-		int kind = i % LISTENERS;
-		socklen_t len = parse_address(connect_ips[kind], ports[kind], &address);
-		int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-		span_start(&span);
-		if (connect(fd, (struct sockaddr *)&address, len))
-			fail("connect");
-		span_end(&span);
-		tell("connect", fd, &span);
-		close(fd);
-	}
+	for (int i = work->first; i < work->end; i += work->step)
+		make_connection(i);
 	return NULL;
 }
 
@@ -180,12 +236,13 @@ int main(int argc, char **argv)
 	pid_t pids[2 * MAX_PROCESSES];
 	int connections, clients, threads, servers, n = 0;
 
-	if (argc != 5)
+	if (argc != 5 && argc != 6)
 		return 2;
 	connections = atoi(argv[1]);
 	clients = atoi(argv[2]);
 	threads = atoi(argv[3]);
 	servers = atoi(argv[4]);
+	max_bytes = argc > 5 ? atoi(argv[5]) : 0;
 	if (clients > MAX_PROCESSES || servers > MAX_PROCESSES || threads > MAX_THREADS)
 		return 2;
 	if (pipe(gate) || pipe(done))

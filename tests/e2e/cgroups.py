@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Cgroups of a test's own."""
+import itertools
+import os
+import pathlib
+
+import pytest
+
+
+def cgroup2_mount():
+    for line in pathlib.Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
+        _, path, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return pathlib.Path(path)
+    pytest.skip("no cgroup v2 is mounted")
+
+
+class Cgroup:
+    """A cgroup of our own with one below it; `enter` and `enter_child` put the calling process in."""
+
+    _numbers = itertools.count(1)
+
+    def __enter__(self):
+        self.path = cgroup2_mount() / f"nl-{os.getpid()}-{next(self._numbers)}"
+        self.child = self.path / "child"
+        self.child.mkdir(parents=True)
+        self.id, self.child_id = self.path.stat().st_ino, self.child.stat().st_ino
+        return self
+
+    def __exit__(self, *_):
+        self.child.rmdir()
+        self.path.rmdir()
+
+    def enter(self):
+        (self.path / "cgroup.procs").write_text(str(os.getpid()))
+
+    def enter_child(self):
+        (self.child / "cgroup.procs").write_text(str(os.getpid()))

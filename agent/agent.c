@@ -72,21 +72,45 @@ static void collect_facts(const struct config *config, struct facts *ret_facts)
 	};
 }
 
-/* Attaches the probes; returns how many could be. */
+static bool attach_probe(struct agent *agent, const struct probe *probe, const struct probe_slot *table, unsigned table_uses, bool silent)
+{
+	struct probe_slot *slot = &agent->slots[agent->n_slots++];
+
+	slot->agent = agent;
+	slot->is_silent = silent;
+	slot->dataset = agent_dataset(agent, probe->record);
+	slot->attached = !probe_start(&slot->run, probe, agent->config, table ? &table->run : NULL, table_uses);
+	slot->run.sink = loop_take_record;
+	slot->run.context = slot;
+	probe_begin_interval(&slot->run, clock_now());
+	return slot->attached;
+}
+
+/* The slot of a probe that runs already, or NULL. */
+static const struct probe_slot *slot_of(const struct agent *agent, const struct probe *probe)
+{
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		if (agent->slots[i].run.probe == probe)
+			return &agent->slots[i];
+	return NULL;
+}
+
+/* Attaches the probes, first those that others need; returns how many could be. */
 static unsigned attach_probes(struct agent *agent, const struct probe *const *chosen, unsigned n)
 {
-	unsigned attached = 0;
+	unsigned attached = 0, uses = 0;
 
+	for (unsigned i = 0; i < n; i++)
+		uses |= chosen[i]->table;
+	for (unsigned i = 0; i < n; i++)
+		if (!chosen[i]->needs)
+			attached += attach_probe(agent, chosen[i], NULL, uses, false);
 	for (unsigned i = 0; i < n; i++) {
-		struct probe_slot *slot = &agent->slots[agent->n_slots++];
-
-		slot->agent = agent;
-		slot->dataset = agent_dataset(agent, chosen[i]->record);
-		slot->attached = !probe_start(&slot->run, chosen[i], agent->config);
-		slot->run.sink = loop_take_record;
-		slot->run.context = slot;
-		attached += slot->attached;
-		probe_begin_interval(&slot->run, clock_now());
+		if (!chosen[i]->needs)
+			continue;
+		if (!slot_of(agent, chosen[i]->needs))
+			attach_probe(agent, chosen[i]->needs, NULL, uses, true);
+		attached += attach_probe(agent, chosen[i], slot_of(agent, chosen[i]->needs), 0, false);
 	}
 	return attached;
 }
@@ -95,7 +119,7 @@ static unsigned attach_probes(struct agent *agent, const struct probe *const *ch
 static void tell_unavailable(const struct agent *agent, bool fatal)
 {
 	for (unsigned i = 0; i < agent->n_slots; i++)
-		if (!agent->slots[i].attached)
+		if (!agent->slots[i].attached && !agent->slots[i].is_silent)
 			log_write(fatal ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "%s cannot attach: %s", agent->slots[i].run.probe->name,
 				  agent->slots[i].run.reason);
 }
@@ -108,6 +132,8 @@ static void tell_ready(struct agent *agent)
 		const struct probe_run *run = &agent->slots[i].run;
 		size_t used = strlen(probes_text);
 
+		if (agent->slots[i].is_silent)
+			continue;
 		report_probe(agent, run, agent->slots[i].attached ? PROBE_ATTACHED : PROBE_UNAVAILABLE);
 		if (agent->slots[i].attached)
 			snprintf(probes_text + used, sizeof(probes_text) - used, "%s%s (%s)", used ? ", " : "", run->probe->name,
@@ -202,8 +228,10 @@ int agent_run(const struct config *config, const struct probe *const *chosen, un
 	}
 	end_loop(agent);
 out:
-	for (unsigned i = 0; i < agent->n_slots; i++)
+	for (unsigned i = agent->n_slots; i-- > 0;) {	/* before those that they need */
+		walk_free(&agent->slots[i].walk);
 		probe_free(&agent->slots[i].run);
+	}
 	for (unsigned i = 0; i < agent->n_records; i++)
 		plan_free(agent->plans[i]);
 	arena_writer_release(&agent->writer);

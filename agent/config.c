@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "config.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <getopt.h>
 #include <net/if.h>
@@ -80,6 +81,46 @@ static int parse_ipv6(struct config *config, const char *argument)
 static int parse_cgroup_option(struct config *config, const char *argument)
 {
 	return parse_cgroup(argument, &config->cgroup);
+}
+
+/* A pinned map of type hash whose keys are ids of 64 bits. */
+static int check_pinned_set(const char *option, const char *path)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof(info);
+	int fd = bpf_obj_get(path), err;
+
+	if (fd < 0) {
+		log_error("%s %s: %s; it wants the path of a pinned map", option, path, strerror(errno));
+		return -EINVAL;
+	}
+	err = bpf_obj_get_info_by_fd(fd, &info, &size);
+	close(fd);
+	if (err || info.type != BPF_MAP_TYPE_HASH || info.key_size != sizeof(uint64_t)) {
+		log_error("%s %s: not a map of type hash with keys of 8 bytes", option, path);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse_cgroup_map(struct config *config, const char *argument)
+{
+	config->cgroup_map = argument;
+	return check_pinned_set("--cgroupmap", argument);
+}
+
+static int parse_mntns_map(struct config *config, const char *argument)
+{
+	config->mntns_map = argument;
+	return check_pinned_set("--mntnsmap", argument);
+}
+
+static int parse_no_clear(struct config *config, const char *argument)
+{
+	(void)config;
+	(void)argument;
+	log_notice("-C: nothing to do: records never clear the screen");
+	return 0;
 }
 
 static int parse_way(struct config *config, const char *argument)
@@ -176,6 +217,8 @@ static const struct option_row option_rows[] = {
 	{ "ipv4", '4', NULL, "only IPv4 (v4-mapped addresses are IPv4)", .parse = parse_ipv4, .filter = FILTER_FAMILY },
 	{ "ipv6", '6', NULL, "only IPv6", .parse = parse_ipv6, .filter = FILTER_FAMILY },
 	{ "cgroup", 0, "PATH|ID", "only sockets of this cgroup (v2) and of those below it", .parse = parse_cgroup_option, .filter = FILTER_CGROUP },
+	{ "cgroupmap", 0, "PATH", "only sockets of the cgroups (v2) whose ids are keys of this pinned hash map", .parse = parse_cgroup_map, .filter = FILTER_CGROUP_SET },
+	{ "mntnsmap", 0, "PATH", "only sockets whose owner's mount namespace is a key of this pinned hash map", .parse = parse_mntns_map, .filter = FILTER_MNTNS_SET },
 	{ "interval", 'i', "SEC", "time between records of interval probes (default 1, fractions allowed)", .parse = parse_interval },
 	{ "attach", 0, "fentry|kprobe|tracepoint", "attach to the kernel in this way only", .parse = parse_way },
 	{ "output", 'o', "SPEC", "where records go: stdout[,agent=yes|no][,full=block|drop-oldest|drop-newest][,queue=SIZE][,probes=A+B]", .parse = parse_output },
@@ -184,6 +227,7 @@ static const struct option_row option_rows[] = {
 	{ "count", 0, "N", "end after N probe records", .parse = parse_count },
 	{ "duration", 0, "SEC", "end after SEC seconds", .parse = parse_duration },
 	{ "ring-size", 0, "SIZE", "ring buffer of each probe, a power of two (default 1M)", .parse = parse_ring_size },
+	{ "noclear", 'C', NULL, "for habits from tcptop: does nothing", .parse = parse_no_clear },
 	{ "json", 0, NULL, "with `list`: as JSON", .flag = offsetof(struct config, json) },
 	{ "write", 0, "DIR", "with `schema`: write all schemas, templates and the field reference into DIR", .parse = parse_write },
 	{ "quiet", 'q', NULL, "no notices on stderr", .flag = offsetof(struct config, quiet) },

@@ -24,9 +24,11 @@ enum filter {
 	FILTER_DIRECTION = 1 << 3,
 	FILTER_FAMILY = 1 << 4,
 	FILTER_CGROUP = 1 << 5,
+	FILTER_CGROUP_SET = 1 << 6,
+	FILTER_MNTNS_SET = 1 << 7,
 };
 
-#define MAX_FILTERS 6
+#define MAX_FILTERS 8
 
 enum command { COMMAND_RUN, COMMAND_LIST, COMMAND_SCHEMA, COMMAND_HELP, COMMAND_VERSION };
 
@@ -46,6 +48,7 @@ struct config {
 	uint8_t families;		/* FAMILY_BIT()s */
 	uint8_t actions;		/* bits of enum connection_action */
 	uint64_t cgroup;		/* id */
+	const char *cgroup_map, *mntns_map;	/* paths of pinned sets */
 	enum probe_way way;		/* WAY_NONE: the best that there is */
 
 	uint64_t interval_ns;

@@ -192,6 +192,11 @@ bool kern_limits_maps(void)
 	       libbpf_probe_bpf_helper(BPF_PROG_TYPE_SOCKET_FILTER, BPF_FUNC_ktime_get_coarse_ns, NULL) == 0;
 }
 
+bool kern_allocates_in_programs(void)
+{
+	return find("bpf_mem_alloc", BTF_KIND_STRUCT) >= 0;
+}
+
 uint32_t kern_own_netns(void)
 {
 	struct stat st;

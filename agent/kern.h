@@ -37,6 +37,9 @@ bool kern_has_socket_cookie(void);
 /* Before 5.11 maps count as locked memory of the process: whether that is so here, and limited. */
 bool kern_limits_maps(void);
 
+/* Whether programs of every kind may use maps that allocate when they are filled (6.1, 7c8199e24fa0); before, the kernel warns of it in kprobes. */
+bool kern_allocates_in_programs(void);
+
 /* Inode number of the agent's own network namespace, 0 if unknown. */
 uint32_t kern_own_netns(void);
 

@@ -55,15 +55,23 @@ void agent_write(struct agent *agent, const struct record *record, const void *w
 	write_record(agent, agent_dataset(agent, record), wire);
 }
 
+#define MAX_WIRE 512
+
 /* Where a probe's records go. */
 void loop_take_record(struct probe_run *run, const void *wire)
 {
 	struct probe_slot *slot = run->context;
 	struct agent *agent = slot->agent;
+	uint64_t completed[MAX_WIRE / 8];
 
 	if (agent->config->count && agent->probe_records == agent->config->count) {
 		run->refused++;
 		return;
+	}
+	if (run->probe->complete) {
+		memcpy(completed, wire, run->probe->record->size);
+		run->probe->complete(run, completed);
+		wire = completed;
 	}
 	if (!write_record(agent, slot->dataset, wire)) {
 		run->lost_by[LOST_LINE_TOO_LONG]++;
@@ -86,7 +94,7 @@ static bool take_event(void *context, const void *record, size_t size)
 	return true;
 }
 
-static void flush(struct agent *agent)
+void loop_flush(struct agent *agent)
 {
 	output_flush(agent->output);
 	if (agent->config->count && agent->probe_records == agent->config->count)
@@ -97,9 +105,10 @@ static void flush(struct agent *agent)
 
 static void on_gathered(uv_timer_t *timer);
 
+/* While a walk reads, its rows are older than what comes into the ring: they go first. */
 static void drain(struct probe_slot *slot)
 {
-	if (!slot->run.ring)
+	if (!slot->run.ring || slot->walk.is_reading)
 		return;
 	if (ring_drain(slot->run.ring, BATCH_RECORDS, take_event, slot) == BATCH_RECORDS)
 		uv_timer_start(&slot->gather, on_gathered, 0, 0);
@@ -110,7 +119,7 @@ static void drain_all(struct agent *agent)
 	agent->held_back = false;
 	for (unsigned i = 0; i < agent->n_slots; i++)
 		drain(&agent->slots[i]);
-	flush(agent);
+	loop_flush(agent);
 }
 
 static void on_gathered(uv_timer_t *timer)
@@ -118,7 +127,7 @@ static void on_gathered(uv_timer_t *timer)
 	struct probe_slot *slot = timer->data;
 
 	drain(slot);
-	flush(slot->agent);
+	loop_flush(slot->agent);
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events)
@@ -143,11 +152,47 @@ static void tick_all(struct agent *agent)
 	for (unsigned i = 0; i < agent->n_slots; i++) {
 		struct probe_run *run = &agent->slots[i].run;
 
-		if (!agent->slots[i].attached || !run->probe->tick || now <= run->interval_start)
+		if (!agent->slots[i].attached || !run->probe->tick || run->probe->walks || now <= run->interval.start)
 			continue;
 		run->probe->tick(run, now);
 		probe_begin_interval(run, now);
 	}
+}
+
+/* What is in the ring belongs to the interval that ends. */
+static void drain_pending(struct probe_slot *slot)
+{
+	if (slot->run.ring)
+		ring_drain(slot->run.ring, ring_pending(slot->run.ring) / slot->run.probe->record->size, take_event, slot);
+}
+
+/* Where a walk still goes on, its interval does so as well. */
+static void walk_all(struct agent *agent)
+{
+	uint64_t now = clock_now();
+
+	for (unsigned i = 0; i < agent->n_slots; i++) {
+		struct probe_slot *slot = &agent->slots[i];
+
+		if (!slot->attached || !slot->run.probe->walks || slot->walk.is_active || now <= slot->run.interval.start)
+			continue;
+		drain_pending(slot);
+		if (output_blocks(agent->output) && !agent->stopping)
+			continue;
+		probe_begin_interval(&slot->run, now);
+		if (slot->run.probe->tick)
+			slot->run.probe->tick(&slot->run, now);
+		walk_start(slot);
+	}
+}
+
+static bool is_walking(const struct agent *agent)
+{
+	bool walking = false;
+
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		walking = walking || agent->slots[i].walk.is_active;
+	return walking;
 }
 
 /* While the output blocks, nothing is added to it: intervals grow longer, and losses are told of later, with their totals. */
@@ -158,7 +203,8 @@ static void on_tick(uv_timer_t *timer)
 	if (output_blocks(agent->output))
 		return;
 	tick_all(agent);
-	flush(agent);
+	walk_all(agent);
+	loop_flush(agent);
 }
 
 static void on_second(uv_timer_t *timer)
@@ -168,7 +214,7 @@ static void on_second(uv_timer_t *timer)
 	clock_sample();
 	if (!output_blocks(agent->output))
 		report_losses(agent);
-	flush(agent);
+	loop_flush(agent);
 }
 
 static void on_status(uv_timer_t *timer)
@@ -177,7 +223,7 @@ static void on_status(uv_timer_t *timer)
 
 	if (!output_blocks(agent->output))
 		report_status(agent);
-	flush(agent);
+	loop_flush(agent);
 }
 
 static void on_duration(uv_timer_t *timer)
@@ -197,7 +243,7 @@ static void on_clock_step(uv_poll_t *poll, int status, int events)
 			ring_drain(agent->slots[i].run.ring, UINT32_MAX, take_event, &agent->slots[i]);
 	clock_step_acknowledge(agent->clock_step_fd);
 	clock_sample();
-	flush(agent);
+	loop_flush(agent);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -240,7 +286,7 @@ static void last_records(struct agent *agent)
 	tick_all(agent);
 	report_losses(agent);
 	for (unsigned i = 0; i < agent->n_slots; i++)
-		if (agent->slots[i].attached)
+		if (agent->slots[i].attached && !agent->slots[i].is_silent)
 			report_probe(agent, &agent->slots[i].run, PROBE_DETACHED);
 	report_status(agent);
 }
@@ -252,10 +298,27 @@ static void on_retry(uv_timer_t *timer)
 	try_finish(timer->data);
 }
 
+/* The last walks come before the programs are detached, so that no connection closes unseen in between. True: they are over. */
+static bool finish_walks(struct agent *agent)
+{
+	if (is_walking(agent))
+		return false;
+	if (!agent->last_walked) {
+		agent->last_walked = true;
+		walk_all(agent);
+		if (is_walking(agent))
+			return false;
+	}
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		if (agent->slots[i].attached)
+			probe_detach(&agent->slots[i].run);
+	return true;
+}
+
 /* Goes on with the end as far as the output lets it; called again when it has made progress. */
 static void try_finish(struct agent *agent)
 {
-	if (agent->finished)
+	if (agent->finished || !finish_walks(agent))
 		return;
 	if (!agent->last_written && !rings_empty(agent)) {
 		bool blocked = output_blocks(agent->output);
@@ -311,10 +374,18 @@ void loop_stop(struct agent *agent)
 	uv_timer_stop(&agent->status);
 	uv_timer_stop(&agent->duration);
 	uv_timer_start(&agent->deadline, on_deadline, SHUTDOWN_MS, 0);
-	for (unsigned i = 0; i < agent->n_slots; i++)
-		if (agent->slots[i].attached)
-			probe_detach(&agent->slots[i].run);
 	try_finish(agent);
+}
+
+void loop_drain(struct probe_slot *slot)
+{
+	drain(slot);
+}
+
+void loop_walk_ended(struct agent *agent)
+{
+	if (agent->stopping)
+		try_finish(agent);
 }
 
 /* The reader of the only output went away: that is how `netline | head` ends. */
@@ -331,6 +402,8 @@ void loop_output_progress(struct output *output, void *context)
 {
 	struct agent *agent = context;
 
+	for (unsigned i = 0; i < agent->n_slots && !output_blocks(output); i++)
+		walk_resume(&agent->slots[i]);
 	if (output->state == OUTPUT_CLOSED && !agent->stopping)
 		on_output_closed(agent);
 	else if (agent->stopping)

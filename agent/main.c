@@ -114,7 +114,7 @@ static void tell_shrunk(const struct config *config, const struct probe *const *
 	for (unsigned i = 0; i < n; i++)
 		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ", " : "", chosen[i]->name);
 	if (n < all)
-		log_notice("only %s runs: no other probe can apply %s", names,
+		log_notice("only %s: no other probe can apply %s", names,
 			   config_filter_names(config, config->filters, filter_names));
 }
 

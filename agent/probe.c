@@ -133,7 +133,8 @@ static void unload(struct probe_run *run)
 	memset(run->links, 0, sizeof(run->links));
 	ring_free(run->ring);
 	run->ring = NULL;
-	bpf_object__close(run->object);
+	if (run->probe->object)
+		bpf_object__close(run->object);
 	run->object = NULL;
 	run->n_programs = 0;
 	run->hooks[0] = 0;
@@ -154,12 +155,39 @@ static int open_way(struct probe_run *run, const struct way *way)
 	       (run->probe->configure ? run->probe->configure(run) : 0);
 }
 
+static struct bpf_map *ring_map(const struct probe_run *run)
+{
+	return bpf_object__find_map_by_name(run->object, run->probe->ring ?: "events");
+}
+
 static int prepare_ring(struct probe_run *run)
 {
-	struct bpf_map *map = bpf_object__find_map_by_name(run->object, "events");
+	struct bpf_map *map = ring_map(run);
 
 	run->settings.wake_bytes = run->config->ring_bytes / 4 < MAX_WAKE_BYTES ? run->config->ring_bytes / 4 : MAX_WAKE_BYTES;
 	return map ? bpf_map__set_max_entries(map, run->config->ring_bytes) : 0;
+}
+
+static int open_ring(struct probe_run *run)
+{
+	struct bpf_map *map = ring_map(run);
+	int err = map ? ring_new(bpf_map__fd(map), run->config->ring_bytes, &run->ring) : 0;
+
+	return err ? probe_fail(run, err, "cannot map the ring buffer: %s", strerror(-err)) : 0;
+}
+
+/* Maps of the socket table that the object has as well become the table's. */
+static int share_table(struct probe_run *run)
+{
+	static const char *const names[] = { "sockets", "by_address", "listening" };
+	int err = 0;
+
+	for (unsigned i = 0; run->table && i < sizeof(names) / sizeof(names[0]) && !err; i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(run->object, names[i]);
+
+		err = map ? bpf_map__reuse_fd(map, probe_map_fd(run->table, names[i])) : 0;
+	}
+	return err ? probe_fail(run, err, "cannot share the socket table: %s", strerror(-err)) : 0;
 }
 
 static int load(struct probe_run *run)
@@ -172,10 +200,7 @@ static int load(struct probe_run *run)
 	if (err)
 		return probe_fail(run, err, "the kernel refuses the programs: %s%s", strerror(-err),
 				  err == -EPERM && kern_limits_maps() ? "; the limit of locked memory is too low: ulimit -l unlimited" : "");
-	map = bpf_object__find_map_by_name(run->object, "events");
-	if (map)
-		err = ring_new(bpf_map__fd(map), run->config->ring_bytes, &run->ring);
-	return err ? probe_fail(run, err, "cannot map the ring buffer: %s", strerror(-err)) : 0;
+	return open_ring(run);
 }
 
 /* As libbpf does it by the program's section, but for kprobes: the function's symbol may have a suffix. */
@@ -203,7 +228,7 @@ static int start_way(struct probe_run *run, const struct way *way)
 {
 	const struct probe *probe = run->probe;
 
-	return open_way(run, way) ?: prepare_ring(run) ?: load(run) ?: (probe->loaded ? probe->loaded(run) : 0) ?:
+	return open_way(run, way) ?: share_table(run) ?: prepare_ring(run) ?: load(run) ?: (probe->loaded ? probe->loaded(run) : 0) ?:
 	       attach(run) ?: (probe->attached ? probe->attached(run) : 0);
 }
 
@@ -242,14 +267,36 @@ static int begin(struct probe_run *run, const struct probe *probe, const struct 
 	return run->state ? 0 : probe_fail(run, -ENOMEM, "no memory");
 }
 
-int probe_start(struct probe_run *run, const struct probe *probe, const struct config *config)
+/* A part of the table's object, which is loaded and attached. */
+static int start_part(struct probe_run *run)
 {
-	return begin(run, probe, config) ?: first_way(run, start_way);
+	run->object = run->table->object;
+	run->way = run->table->way;
+	run->settings = run->table->settings;
+	strcpy(run->hooks, run->table->hooks);
+	return open_ring(run);
+}
+
+int probe_start(struct probe_run *run, const struct probe *probe, const struct config *config, const struct probe_run *table,
+		unsigned table_uses)
+{
+	int err = begin(run, probe, config);
+
+	run->table = table;
+	run->table_uses = table_uses;
+	if (!err && table && !table->object) {
+		strcpy(run->reason, table->reason);
+		return -EOPNOTSUPP;
+	}
+	return err ?: probe->object ? first_way(run, start_way) : start_part(run);
 }
 
 int probe_choose(struct probe_run *run, const struct probe *probe, const struct config *config)
 {
-	return begin(run, probe, config) ?: first_way(run, open_way);
+	int err = begin(run, probe->object ? probe : probe->needs, config);
+
+	run->table_uses = probe->table;
+	return err ?: first_way(run, open_way);
 }
 
 void probe_detach(struct probe_run *run)

@@ -32,11 +32,19 @@ struct way {
 	const char *const *programs;	/* NULL-terminated, beside those of every way */
 };
 
+/* An iterator over the elements of a map, whose rows are wire structs. */
+struct probe_walk {
+	const char *program, *map;
+};
+
 struct probe {
 	const char *name;
 	const char *summary;			/* for --help */
 	const struct record *record;
-	const void *object, *object_end;	/* the BPF object, compiled in */
+	const void *object, *object_end;	/* the BPF object, compiled in; NULL: the probe is a part of the object of `needs` */
+	const struct probe *needs;		/* keeps the socket table for it; is started before, silently if it was not chosen */
+	unsigned table;				/* what it wants of the table: enum table_use bits */
+	const char *ring, *counters;		/* its maps, if they are not `events` and `counters` */
 	const struct way *ways;
 	unsigned n_ways;
 	const char *const *programs;		/* attached in every way; NULL-terminated or NULL */
@@ -50,7 +58,9 @@ struct probe {
 	int (*configure)(struct probe_run *run);	/* opened, not loaded: settings, sizes, more programs */
 	int (*loaded)(struct probe_run *run);		/* loaded, not attached: filter maps */
 	int (*attached)(struct probe_run *run);
-	void (*tick)(struct probe_run *run, uint64_t now);	/* every interval, and at the end */
+	void (*tick)(struct probe_run *run, uint64_t now);	/* every interval, and at the end; before its walks */
+	const struct probe_walk *walks;				/* every interval, and at the end, read beside the loop; ends with an empty one */
+	void (*complete)(const struct probe_run *run, void *wire);	/* fills what the kernel's side leaves to the agent */
 	void (*detached)(struct probe_run *run);		/* before the ring is drained for the last time */
 	void (*release)(struct probe_run *run);
 };
@@ -71,14 +81,17 @@ struct probe_run {
 	struct bpf_link *links[MAX_PROGRAMS];
 	unsigned n_programs;
 	struct ring *ring;		/* NULL: the probe has none */
+	const struct probe_run *table;	/* of probe->needs */
+	unsigned table_uses;		/* what is wanted of the table that this one keeps */
 	const struct way *way;
 	char hooks[512];
 	char reason[400];		/* why it is unavailable */
 	void *state;
 
-	/* the interval that the next tick ends: its start, and the UTC offset with which that was written */
-	uint64_t interval_start;
-	int64_t interval_offset;
+	struct interval {
+		uint64_t start;
+		int64_t offset;		/* from UTC, with which the start was written */
+	} interval, last_interval;	/* the one that the next tick ends, and the one before it */
 
 	/* what the agent counts */
 	uint64_t emitted, produced_here, refused;	/* refused: beyond --count */
@@ -98,8 +111,12 @@ extern const unsigned n_probes;
 
 const struct probe *probe_find(const char *name);
 
-/* Chooses a way, loads and attaches. 0, or a negative errno with run->reason in words. The caller ends with probe_stop() and probe_free(). */
-int probe_start(struct probe_run *run, const struct probe *probe, const struct config *config);
+/*
+ * Chooses a way, loads and attaches. 0, or a negative errno with run->reason in words. The caller ends with probe_detach() and
+ * probe_free(). `table`: the run of probe->needs, to be freed after this one; `table_uses`: of all probes that will have this one as theirs.
+ */
+int probe_start(struct probe_run *run, const struct probe *probe, const struct config *config, const struct probe_run *table,
+		unsigned table_uses);
 /* Only chooses, for `netline list`: 0 with run->way and run->hooks, or a negative errno with run->reason. */
 int probe_choose(struct probe_run *run, const struct probe *probe, const struct config *config);
 void probe_detach(struct probe_run *run);
@@ -110,13 +127,15 @@ void probe_read_totals(struct probe_run *run, struct probe_totals *ret_totals);
 void probe_emit(struct probe_run *run, const void *wire);
 /* A new interval begins; its start as the records have it, so that it is the @timestamp of those before to the nanosecond. */
 void probe_begin_interval(struct probe_run *run, uint64_t now);
-nl_time probe_interval_start(const struct probe_run *run);
+nl_time probe_start_of(const struct interval *interval);
 
 /* For probes' own code. */
 int probe_fail(struct probe_run *run, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int probe_enable(struct probe_run *run, const char *program);	/* in configure: attach this one too */
 int probe_map_fd(const struct probe_run *run, const char *map);
 int probe_load_only(struct probe_run *run, const char *program);	/* in configure: load, for probe_iterate() */
+/* An iterator's descriptor, to be read and closed, over the elements of `map` or NULL; or a negative errno. */
+int probe_open_iterator(struct probe_run *run, const char *program, const char *map);
 /* Runs an iterator to its end, over the elements of `map` or NULL; what it writes goes to `take` in whole elements of `size` bytes. */
 int probe_iterate(struct probe_run *run, const char *program, const char *map, size_t size,
 		  void (*take)(struct probe_run *run, const void *element));
@@ -125,6 +144,7 @@ int probe_fill_set(struct probe_run *run, const char *map, const void *keys, siz
 /* Settings and sets that all probes about connections share: families, pids, ports, cgroup. */
 void probe_connection_settings(struct probe_run *run);
 int probe_connection_sets(struct probe_run *run);
+int probe_reuse_user_sets(struct probe_run *run);	/* in configure: --cgroupmap, --mntnsmap */
 
 /* Embeds build/bpf/<name>.bpf.o as <name>_object .. <name>_object_end. */
 #define BPF_OBJECT(name) \

@@ -25,13 +25,13 @@ void probe_emit(struct probe_run *run, const void *wire)
 
 void probe_begin_interval(struct probe_run *run, uint64_t now)
 {
-	run->interval_start = now;
-	run->interval_offset = clock_offset();
+	run->last_interval = run->interval;
+	run->interval = (struct interval){ now, clock_offset() };
 }
 
-nl_time probe_interval_start(const struct probe_run *run)
+nl_time probe_start_of(const struct interval *interval)
 {
-	return (nl_time){ run->interval_start + run->interval_offset - clock_offset() };
+	return (nl_time){ interval->start + interval->offset - clock_offset() };
 }
 
 /* Reads to the end; an element may be cut between two reads. */
@@ -58,22 +58,32 @@ static int read_elements(struct probe_run *run, int fd, size_t size, void (*take
 	return n < 0 ? -errno : 0;
 }
 
-int probe_iterate(struct probe_run *run, const char *name, const char *map, size_t size,
-		  void (*take)(struct probe_run *run, const void *element))
+int probe_open_iterator(struct probe_run *run, const char *name, const char *map)
 {
 	union bpf_iter_link_info info = { .map.map_fd = map ? probe_map_fd(run, map) : 0 };
 	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
 	struct bpf_program *program = bpf_object__find_program_by_name(run->object, name);
 	struct bpf_link *link = bpf_program__attach_iter(program, map ? &opts : NULL);
-	int fd, err;
+	int fd;
 
 	if (!link)
 		return probe_fail(run, -errno, "cannot attach the iterator %s: %s", name, strerror(errno));
 	fd = bpf_iter_create(bpf_link__fd(link));
-	err = fd < 0 ? -errno : read_elements(run, fd, size, take);
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		fd = probe_fail(run, -errno, "cannot open the iterator %s: %s", name, strerror(errno));
 	bpf_link__destroy(link);
+	return fd;
+}
+
+int probe_iterate(struct probe_run *run, const char *name, const char *map, size_t size,
+		  void (*take)(struct probe_run *run, const void *element))
+{
+	int fd = probe_open_iterator(run, name, map), err;
+
+	if (fd < 0)
+		return fd;
+	err = read_elements(run, fd, size, take);
+	close(fd);
 	return err ? probe_fail(run, err, "cannot read the iterator %s: %s", name, strerror(-err)) : 0;
 }
 
@@ -93,6 +103,28 @@ void probe_connection_settings(struct probe_run *run)
 	run->settings.by_pid = run->config->n_pids > 0;
 	run->settings.by_port = run->config->n_ports > 0;
 	run->settings.cgroup = run->config->cgroup;
+	run->settings.by_cgroup_set = run->config->cgroup_map != NULL;
+	run->settings.by_mntns_set = run->config->mntns_map != NULL;
+}
+
+/* The user's map in the place of ours. */
+static int reuse_pinned(struct probe_run *run, const char *map, const char *option, const char *path)
+{
+	int fd = path ? bpf_obj_get(path) : -1, err;
+
+	if (!path)
+		return 0;
+	if (fd < 0)
+		return probe_fail(run, -errno, "%s %s: %s", option, path, strerror(errno));
+	err = bpf_map__reuse_fd(bpf_object__find_map_by_name(run->object, map), fd);
+	close(fd);
+	return err ? probe_fail(run, err, "%s %s: %s", option, path, strerror(-err)) : 0;
+}
+
+int probe_reuse_user_sets(struct probe_run *run)
+{
+	return reuse_pinned(run, "cgroup_set", "--cgroupmap", run->config->cgroup_map) ?:
+	       reuse_pinned(run, "mntns_set", "--mntnsmap", run->config->mntns_map);
 }
 
 int probe_connection_sets(struct probe_run *run)

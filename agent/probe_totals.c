@@ -9,7 +9,7 @@
 
 static void read_counters(struct probe_run *run)
 {
-	int n = libbpf_num_possible_cpus(), fd = probe_map_fd(run, "counters");
+	int n = libbpf_num_possible_cpus(), fd = probe_map_fd(run, run->probe->counters ?: "counters");
 	struct counters *per_cpu = n > 0 ? calloc(n, sizeof(*per_cpu)) : NULL;
 	uint32_t key = 0;
 
@@ -20,6 +20,7 @@ static void read_counters(struct probe_run *run)
 			run->counters.filtered += per_cpu[i].filtered;
 			run->counters.ring_full += per_cpu[i].ring_full;
 			run->counters.map_full += per_cpu[i].map_full;
+			run->counters.missed += per_cpu[i].missed;
 			run->counters.stood_in += per_cpu[i].stood_in;
 		}
 	}
@@ -84,6 +85,7 @@ void probe_read_totals(struct probe_run *run, struct probe_totals *ret_totals)
 		count_missed(run, missed);
 	}
 	run->lost_by[LOST_RING_FULL] = run->counters.ring_full;
+	run->lost_by[LOST_MISSED] = run->counters.missed;
 	run->lost_by[LOST_MAP_FULL] = run->counters.map_full;
 	for (unsigned i = 0; i < LOST_REASONS; i++)
 		lost += run->lost_by[i];

@@ -111,7 +111,7 @@ void report_status(struct agent *agent)
 	record.rss_bytes = rss_bytes();
 	agent_write(agent, &agent_status_record, &record);
 	for (unsigned i = 0; i < agent->n_slots; i++)
-		if (agent->slots[i].attached)
+		if (agent->slots[i].attached && !agent->slots[i].is_silent)
 			report_slot(agent, &agent->slots[i], now);
 	report_output(agent, now);
 }
@@ -146,7 +146,7 @@ void report_losses(struct agent *agent)
 	for (unsigned i = 0; i < agent->n_slots; i++) {
 		struct probe_slot *slot = &agent->slots[i];
 
-		if (!slot->attached)
+		if (!slot->attached || slot->is_silent)
 			continue;
 		probe_read_totals(&slot->run, &totals);
 		for (unsigned reason = 0; reason < LOST_REASONS; reason++)
@@ -164,7 +164,7 @@ uint64_t report_total_lost(struct agent *agent)
 	struct probe_totals totals;
 
 	for (unsigned i = 0; i < agent->n_slots; i++) {
-		if (!agent->slots[i].attached)
+		if (!agent->slots[i].attached || agent->slots[i].is_silent)
 			continue;
 		probe_read_totals(&agent->slots[i].run, &totals);
 		lost += totals.lost;

@@ -9,6 +9,7 @@
 #include "buf.h"
 #include "output/output.h"
 #include "probe.h"
+#include "walk.h"
 
 struct agent;
 
@@ -18,6 +19,8 @@ struct probe_slot {
 	struct probe_run run;
 	unsigned dataset;
 	bool attached;
+	bool is_silent;		/* not chosen: keeps the socket table for others */
+	struct walk walk;
 	uint64_t told_lost[LOST_REASONS];	/* in agent_lost records so far */
 	uv_poll_t ready;	/* its ring was woken */
 	uv_timer_t gather;	/* lets a batch gather before it is read */
@@ -45,7 +48,7 @@ struct agent {
 	uint64_t started;
 	uint64_t probe_records;
 	bool held_back;		/* records stay in the rings because the output blocks */
-	bool stopping, last_written, finished;
+	bool stopping, last_walked, last_written, finished;
 	unsigned waits;		/* for programs that still run elsewhere */
 	bool unfinished;	/* the output did not take everything before the deadline */
 	int exit_code;
@@ -60,6 +63,9 @@ void agent_write(struct agent *agent, const struct record *record, const void *w
 int loop_start(struct agent *agent);	/* timers, signals, rings; negative libuv error */
 void loop_stop(struct agent *agent);	/* begins the end: detach, drain, flush within 5 s */
 void loop_take_record(struct probe_run *run, const void *wire);
+void loop_drain(struct probe_slot *slot);
+void loop_flush(struct agent *agent);
+void loop_walk_ended(struct agent *agent);
 void loop_output_progress(struct output *output, void *context);
 
 void report_probe(struct agent *agent, const struct probe_run *run, enum probe_action action);

@@ -30,7 +30,9 @@ enum {
 	TCP_ESTABLISHED = 1, TCP_SYN_SENT, TCP_SYN_RECV, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_TIME_WAIT, TCP_CLOSE,
 	TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_LISTEN, TCP_CLOSING, TCP_NEW_SYN_RECV,
 };
-#define SOCK_DEAD 0	/* bit of skc_flags (enum sock_flags, first since 2.6) */
+/* bits of skc_flags (enum sock_flags, the first ones since 2.6) */
+#define SOCK_DEAD 0
+#define SOCK_DONE 1
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -54,6 +56,8 @@ struct in6_addr { union { __u32 u6_addr32[4]; } in6_u; };
 /* namespaces and cgroups */
 struct ns_common { unsigned int inum; };
 struct net { struct ns_common ns; };
+struct mnt_namespace { struct ns_common ns; };
+struct nsproxy { struct mnt_namespace *mnt_ns; };
 typedef struct { struct net *net; } possible_net_t;
 struct kernfs_node { __u64 id; };
 struct cgroup_subsys_state { struct cgroup_subsys_state *parent; };
@@ -65,6 +69,7 @@ struct sock_cgroup_data___before_5_15 { __u64 val; };	/* pointer with flags in t
 struct task_struct {
 	struct task_struct *group_leader;
 	struct files_struct *files;
+	struct nsproxy *nsproxy;
 	int pid, tgid;
 	char comm[16];
 };
@@ -93,7 +98,10 @@ struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 };
 struct inet_sock { struct sock sk; __u16 inet_sport; };
-struct tcp_sock { __u32 srtt_us; };
+struct tcp_sock {
+	__u64 bytes_received, bytes_acked, bytes_retrans;
+	__u32 snd_nxt, snd_una, write_seq, segs_in, segs_out, srtt_us;
+};
 
 /* io_uring */
 #define IORING_OP_ACCEPT 13
@@ -120,7 +128,7 @@ struct sk_buff {
 };
 
 /* iterators */
-struct seq_file;
+struct seq_file { unsigned long size, count; };
 struct bpf_iter_meta { struct seq_file *seq; __u64 session_id, seq_num; };
 struct bpf_iter__task_file { struct bpf_iter_meta *meta; struct task_struct *task; __u32 fd; struct file *file; };
 struct bpf_map;

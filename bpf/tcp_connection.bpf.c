@@ -4,12 +4,14 @@
  * hooks, and a second program on each would only cost. Here is what a socket's states tell; lib/accept.bpf.h has accept.
  *
  *   CLOSE -> SYN_SENT            in the connecting task: enter its owner
+ *   CLOSE -> LISTEN              in the listening task: enter its owner
  *   SYN_SENT -> ESTABLISHED      record: connected
  *   SYN_RECV -> ESTABLISHED      softirq, final ACK of the handshake: into the accept queue
  *   accept returns               owner known; record: accepted
  *   any -> CLOSE                 record if there was none: failed, or closed before accept; the entry ends
  *
- * A connection of which the beginning was not seen makes no record.
+ * A connection of which the beginning was not seen makes no record of tcp_connection. For tcp_bytes (lib/bytes.bpf.h) CLOSE tells
+ * what is left to tell; for probes that see packets without their socket lib/by_address.bpf.h is kept.
  */
 #include "kernel.h"
 #include "lib/accept.bpf.h"
@@ -22,7 +24,24 @@ static __always_inline void on_connect(const struct sock *sk)
 {
 	struct socket_entry entry = { .start_ns = bpf_ktime_get_ns(), .role = ROLE_CLIENT, .phase = PHASE_CONNECTING };
 
-	current_owner(&entry.owner);
+	long err;
+
+	current_owner(&entry);
+	err = sockets_put(sk, &entry, BPF_NOEXIST);
+	if (err == -EEXIST) {
+		count_missed_close();
+		err = sockets_put(sk, &entry, BPF_ANY);
+	}
+	if (err)
+		count_full();
+}
+
+static __always_inline void on_listen(const struct sock *sk, const struct tcp_sock *tcp)
+{
+	struct socket_entry entry = { .role = ROLE_SERVER, .phase = PHASE_LISTENING };
+
+	current_owner(&entry);
+	enter_listener((const struct sock *)tcp, true);
 	if (sockets_put(sk, &entry, BPF_ANY))
 		count_full();
 }
@@ -32,9 +51,11 @@ static __always_inline void on_queued(const struct sock *sk, const struct tcp_so
 {
 	struct queued queued = { .record.time.ns = bpf_ktime_get_ns() };
 	__u64 key = (__u64)sk;
+	struct view view;
 
-	queued.refused = !(settings.actions & 1 << ACTION_ACCEPT) || !socket_wanted(sk, tcp);
-	fill_socket(&queued.record, sk, tcp, false);
+	look((const struct sock *)tcp, true, &view);
+	queued.refused = !(settings.actions & 1 << ACTION_ACCEPT) || !socket_wanted(&view);
+	fill_socket(&queued.record, &view, tcp, false);
 	if (bpf_map_update_elem(&accept_queue, &key, &queued, BPF_ANY))
 		count_full();
 }
@@ -51,7 +72,7 @@ static __always_inline void on_handshake_end(const struct sock *sk, const struct
 	if (to == TCP_CLOSE)
 		sockets_remove(sk);
 	if (entry.phase != PHASE_OPEN)
-		tell_handshake(sk, tcp, &entry, entry.role == ROLE_CLIENT && to == TCP_CLOSE ? sk->sk_err ?: REASON_ABORTED : 0);
+		tell_handshake(tcp, &entry, entry.role == ROLE_CLIENT && to == TCP_CLOSE ? sk->sk_err ?: REASON_ABORTED : 0);
 }
 
 /* An accepted connection is established. First into the queue, then look whether it was accepted early: as on_accept_unqueued(). */
@@ -70,9 +91,10 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 	found = sockets_find(sk);
 	if (!found)
 		return;
-	if (found->phase != PHASE_EARLY)
-		sockets_remove(sk);	/* its address was another socket's, of which the end was missed */
-	else if (take_from_queue(sk))
+	if (found->phase != PHASE_EARLY) {	/* its address was another socket's, of which the end was missed */
+		count_missed_close();
+		sockets_remove(sk);
+	} else if (take_from_queue(sk))
 		on_handshake_end(sk, tcp, found, TCP_ESTABLISHED);
 }
 
@@ -87,10 +109,21 @@ static __always_inline void on_close_queued(const struct sock *sk)
 		submit_copy(&queued.record);
 }
 
+/* Before the socket leaves the table. */
+static __always_inline void on_close(const struct sock *sk, const struct tcp_sock *tcp, int from)
+{
+	if (from == TCP_LISTEN)
+		forget_listener((const struct sock *)tcp);
+	else if (settings.by_address)
+		forget_address((const struct sock *)tcp);
+	if (settings.bytes && from != TCP_LISTEN)
+		bytes_on_close(sk, tcp, from);
+}
+
 /* SYN_SENT to SYN_RECV does not count: both sides connect, and the handshake goes on. */
 static __always_inline bool is_of_interest(int from, int to)
 {
-	return to == TCP_SYN_SENT || to == TCP_CLOSE || (to != TCP_SYN_RECV && (from == TCP_SYN_SENT || from == TCP_SYN_RECV));
+	return to == TCP_SYN_SENT || to == TCP_LISTEN || to == TCP_CLOSE || (to != TCP_SYN_RECV && (from == TCP_SYN_SENT || from == TCP_SYN_RECV));
 }
 
 /* The socket is locked here, so transitions of one socket come one after the other; only accept may run beside them. */
@@ -102,8 +135,14 @@ static __always_inline void on_state(struct sock *sk, int from, int to)
 		return;
 	if (settings.cookies && (to == TCP_SYN_SENT || to == TCP_ESTABLISHED))
 		bpf_get_socket_cookie(sk);	/* makes it */
+	if (settings.by_address && to == TCP_ESTABLISHED && enter_address((const struct sock *)tcp, true))
+		count_full();
+	if (to == TCP_CLOSE)
+		on_close(sk, tcp, from);
 	if (to == TCP_SYN_SENT)
 		on_connect(sk);
+	else if (to == TCP_LISTEN)
+		on_listen(sk, tcp);
 	else if (from == TCP_SYN_RECV && to == TCP_ESTABLISHED)
 		on_established(sk, tcp);
 	else if (from == TCP_SYN_SENT || from == TCP_SYN_RECV)

@@ -17,16 +17,21 @@ struct settings {
 	__u8 families;		/* FAMILY_BIT() of each that is wanted */
 	__u8 actions;		/* bit ACTION_CONNECT, bit ACTION_ACCEPT: wanted */
 	__u8 cookies;		/* the kernel has bpf_get_socket_cookie() for tracing programs */
-	__u8 pad[6];
+	__u8 by_cgroup_set;	/* --cgroupmap: only those in the map `cgroup_set` */
+	__u8 by_mntns_set;	/* --mntnsmap: only those in the map `mntns_set` */
+	__u8 bytes;		/* tcp_bytes runs */
+	__u8 by_address;	/* the table is asked for sockets by their addresses */
+	__u8 pad[2];
 };
 _Static_assert(sizeof(struct settings) == 24, "no padding without a name");
 
-/* Per CPU, one element; totals since load. produced = in records or on the way + filtered + ring_full + map_full. */
+/* Per CPU, one element; totals since load. produced = in records or on the way + filtered + ring_full + map_full + missed. */
 struct counters {
 	__u64 produced;
 	__u64 filtered;
 	__u64 ring_full;
 	__u64 map_full;
+	__u64 missed;		/* found later that a program has not seen it */
 	__u64 stood_in;		/* runs in the place of a program that the kernel skipped */
 };
 
@@ -57,6 +62,7 @@ enum socket_phase {
 	PHASE_OPEN,
 	PHASE_CONNECTING,
 	PHASE_EARLY,		/* accepted before the handshake ended: TCP Fast Open */
+	PHASE_LISTENING,
 };
 struct socket_owner {
 	__u32 pid;		/* thread group; 0: unknown */
@@ -67,8 +73,31 @@ struct socket_owner {
 struct socket_entry {
 	__u64 start_ns;		/* connect called, or established on the accepting side; 0: before netline */
 	struct socket_owner owner;
+	__u32 mntns;		/* of the owner, when it connected or accepted; 0: not asked */
 	__u8 role;		/* enum connection_role */
 	__u8 phase;
-	__u8 pad[6];
+	__u8 is_stale;		/* a walk has found the socket closed */
+	__u8 pad;
+};
+
+/* What the table is wanted for: bits, by the probes that run. */
+enum table_use {
+	TABLE_RECORDS = 1 << 0,		/* of connections */
+	TABLE_OWNERS = 1 << 1,
+	TABLE_BYTES = 1 << 2,
+	TABLE_ADDRESSES = 1 << 3,	/* sockets by their addresses */
+};
+
+/* Keys of the maps that find a socket (the address of its struct sock) without it. Ports are numbers, not in network order. */
+struct address_key {
+	nl_ip local_ip;
+	nl_ip remote_ip;
+	__u32 netns;
+	__u16 local_port;
+	__u16 remote_port;
+};
+struct listener_key {
+	__u32 netns;
+	__u32 port;
 };
 #endif

@@ -2,4 +2,5 @@
 /* All probes, in the order of `netline list`: for each name there is <name>_probe in agent/probes/<name>.c. */
 #define PROBE_LIST(PROBE) \
 	PROBE(nic_throughput) \
-	PROBE(tcp_connection)
+	PROBE(tcp_connection) \
+	PROBE(tcp_bytes)

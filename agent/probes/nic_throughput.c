@@ -203,7 +203,7 @@ static void emit_direction(struct probe_run *run, const struct nic_throughput *h
 static void emit_nic(struct probe_run *run, const struct nic *nic, const struct nic_count *rows, unsigned n, uint64_t now)
 {
 	struct nic_throughput head = {
-		.time.ns = now, .start = probe_interval_start(run), .duration_ns = now - run->interval_start,
+		.time.ns = now, .start = probe_start_of(&run->interval), .duration_ns = now - run->interval.start,
 	};
 
 	head.netns.value = nic ? ((struct state *)run->state)->own_netns : rows->key.netns;

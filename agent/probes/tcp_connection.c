@@ -10,10 +10,13 @@
 
 BPF_OBJECT(tcp_connection);
 
-/* The socket table is preallocated, 128 bytes a socket with its share of buckets: 0.2 % of the machine's memory, 2 to 8 MiB. */
-#define MEMORY_PER_SOCKET 65536
-#define MIN_SOCKETS (1 << 14)
-#define MAX_SOCKETS (1 << 16)	/* a larger one is slower: entries are taken from all of it before one is used again */
+/*
+ * Entries of the socket table are allocated as they come, 120 bytes each; its buckets, 16 bytes a socket that there is room for, when it
+ * is made: 0.2 % of the machine's memory, 1 to 16 MiB. Where programs may not allocate it is made whole, and smaller.
+ */
+#define MEMORY_PER_SOCKET 8192
+#define MIN_SOCKETS (1 << 16)
+#define MAX_SOCKETS (1 << 20)
 
 static uint32_t table_size(void)
 {
@@ -32,12 +35,41 @@ static int enable_stand_ins(struct probe_run *run)
 	return err;
 }
 
+/* What the table is not asked for takes no memory. */
+static int drop_maps(struct probe_run *run, unsigned use, const char *const *names)
+{
+	int err = 0;
+
+	for (; *names && !(run->table_uses & use) && !err; names++)
+		err = bpf_map__set_autocreate(bpf_object__find_map_by_name(run->object, *names), false);
+	return err;
+}
+
+static int size_tables(struct probe_run *run)
+{
+	static const char *const names[] = { "sockets", "flows", "by_address" };
+	bool allocates = run->way->kind != WAY_KPROBE || kern_allocates_in_programs();
+	uint32_t size = allocates ? table_size() : MIN_SOCKETS;
+	int err = bpf_map__set_map_flags(bpf_object__find_map_by_name(run->object, "sockets"), allocates ? BPF_F_NO_PREALLOC : 0);
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]) && !err; i++)
+		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(run->object, names[i]), size);
+	return err ?: drop_maps(run, TABLE_BYTES, (const char *const[]){ "flows", "bytes_events", "bytes_counters", "row_room", NULL }) ?:
+		      drop_maps(run, TABLE_ADDRESSES, (const char *const[]){ "by_address", NULL });
+}
+
 static int configure(struct probe_run *run)
 {
-	int err = bpf_map__set_max_entries(bpf_object__find_map_by_name(run->object, "sockets"), table_size());
+	int err = size_tables(run);
 
 	probe_connection_settings(run);
-	run->settings.actions = run->config->actions;
+	run->settings.actions = run->table_uses & TABLE_RECORDS ? run->config->actions : 0;
+	run->settings.bytes = !!(run->table_uses & TABLE_BYTES);
+	run->settings.by_address = !!(run->table_uses & TABLE_ADDRESSES);
+	err = err ?: probe_reuse_user_sets(run);
+	if (!err && run->settings.bytes)
+		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(run->object, "bytes_events"), run->config->ring_bytes) ?:
+		      probe_load_only(run, "walk_sockets") ?: probe_load_only(run, "walk_queue");
 	run->settings.cookies = kern_has_socket_cookie();
 	/* io_uring's accept; its completion event has had this shape (ring, request, cqe) since 6.15; up to 5.13 the third is a number */
 	if (!err && run->way->kind == WAY_TRACEPOINT && kern_tracepoint_takes("io_uring_complete", 2, "io_uring_cqe"))
@@ -80,7 +112,8 @@ const struct probe tcp_connection_probe = {
 	.n_ways = sizeof(ways) / sizeof(ways[0]),
 	.programs = (const char *const[]){ "set_state", "set_state_nested", NULL },	/* after accept, so that no accept of a connection they tell of is missed */
 	.may_miss = (const char *const[]){ "accept_fentry", "accept_kprobe", "accept_sys_exit", "accept_io_uring", NULL },	/* told when the connection ends */
-	.filters = FILTER_PID | FILTER_PORT | FILTER_DIRECTION | FILTER_FAMILY | FILTER_CGROUP,
+	.table = TABLE_RECORDS,
+	.filters = FILTER_PID | FILTER_PORT | FILTER_DIRECTION | FILTER_FAMILY | FILTER_CGROUP | FILTER_CGROUP_SET | FILTER_MNTNS_SET,
 	.by_default = true,
 	.configure = configure,
 	.loaded = probe_connection_sets,

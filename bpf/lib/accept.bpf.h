@@ -26,7 +26,7 @@ static __always_inline void on_accept_unqueued(const struct sock *sk, struct soc
 	found = sockets_find(sk);
 	if (found)
 		found->phase = PHASE_OPEN;
-	tell_accept(room, &entry->owner);
+	tell_accept(room, entry);
 }
 
 /*
@@ -41,7 +41,7 @@ static __always_inline void on_accept(const struct sock *sk)
 
 	if (!waited && !is_tcp(sk))
 		return;
-	current_owner(&entry.owner);
+	current_owner(&entry);
 	if (!waited) {
 		on_accept_unqueued(sk, &entry, &queued);
 		return;
@@ -49,7 +49,7 @@ static __always_inline void on_accept(const struct sock *sk)
 	entry.start_ns = queued.record.time.ns;
 	sockets_put(sk, &entry, BPF_ANY);
 	if (take_from_queue(sk))
-		tell_accept(&queued, &entry.owner);
+		tell_accept(&queued, &entry);
 	else	/* closed meanwhile, and told so */
 		sockets_remove(sk);
 }

@@ -9,23 +9,18 @@
 
 RING(events);
 
-static __always_inline void fill_socket(struct tcp_connection *r, const struct sock *sk, const struct tcp_sock *tcp, bool client)
+static __always_inline void fill_socket(struct tcp_connection *r, const struct view *view, const struct tcp_sock *tcp, bool client)
 {
-	__u16 local = local_port(tcp), remote = bpf_ntohs(sk->__sk_common.skc_dport);
-	struct cgroup *cgroup = socket_cgroup(sk);
-
 	r->srtt_ns = client ? 0 : (tcp->srtt_us >> 3) * 1000ull;
-	r->cookie.value = sk->__sk_common.skc_cookie.counter;
-	r->netns.value = sk->__sk_common.skc_net.net->ns.inum;
-	r->cgroup.value = BPF_CORE_READ(cgroup, kn, id);
-	if (client)
-		socket_addresses(sk, &r->source_ip, &r->destination_ip);
-	else
-		socket_addresses(sk, &r->destination_ip, &r->source_ip);
-	r->source_port = client ? local : remote;
-	r->destination_port = client ? remote : local;
+	r->cookie.value = view->cookie;
+	r->netns.value = view->netns;
+	r->cgroup.value = cgroup_id(view->cgroup);
+	r->source_ip = client ? view->local_ip : view->remote_ip;
+	r->destination_ip = client ? view->remote_ip : view->local_ip;
+	r->source_port = client ? view->local_port : view->remote_port;
+	r->destination_port = client ? view->remote_port : view->local_port;
 	r->action = client ? ACTION_CONNECT : ACTION_ACCEPT;
-	r->family = socket_family(sk);
+	r->family = view->family;
 	r->direction = client ? DIRECTION_EGRESS : DIRECTION_INGRESS;
 	r->role = client ? ROLE_CLIENT : ROLE_SERVER;
 }
@@ -48,13 +43,15 @@ static __always_inline bool admit(bool wanted)
 }
 
 /* A handshake is over that a process knows of: it connected or failed to (`reason` says why), or accepted early. */
-static __always_inline void tell_handshake(const struct sock *sk, const struct tcp_sock *tcp, const struct socket_entry *entry, __u16 reason)
+static __always_inline void tell_handshake(const struct tcp_sock *tcp, const struct socket_entry *entry, __u16 reason)
 {
 	bool client = entry->role == ROLE_CLIENT;
 	__u8 action = client ? ACTION_CONNECT : ACTION_ACCEPT;
 	struct tcp_connection *r;
+	struct view view;
 
-	if (!admit(settings.actions & 1 << action && pid_wanted(entry->owner.pid) && socket_wanted(sk, tcp)))
+	look((const struct sock *)tcp, true, &view);
+	if (!admit(settings.actions & 1 << action && owner_wanted(entry) && socket_wanted(&view)))
 		return;
 	r = ring_reserve(&events, sizeof(*r));
 	if (!r)
@@ -66,7 +63,7 @@ static __always_inline void tell_handshake(const struct sock *sk, const struct t
 	r->outcome = reason ? OUTCOME_FAILURE : OUTCOME_SUCCESS;
 	r->accept_state = client ? ACCEPT_NONE : ACCEPT_ACCEPTED;
 	fill_owner(r, &entry->owner);
-	fill_socket(r, sk, tcp, client);
+	fill_socket(r, &view, tcp, client);
 	ring_submit(&events, r, sizeof(*r));
 }
 
@@ -83,25 +80,19 @@ static __always_inline void submit_copy(const struct tcp_connection *record)
 /* Of a connection that no process accepted. */
 static __always_inline bool ownerless_wanted(const struct queued *queued)
 {
-	return !queued->refused && !settings.by_pid;
+	return !queued->refused && !wants_owner();
 }
 
 /* The record of an accepted connection that the caller took from the queue. */
-static __always_inline void tell_accept(struct queued *queued, const struct socket_owner *owner)
+static __always_inline void tell_accept(struct queued *queued, const struct socket_entry *entry)
 {
 	struct tcp_connection *record = &queued->record;
 
-	if (!admit(!queued->refused && pid_wanted(owner->pid)))
+	if (!admit(!queued->refused && owner_wanted(entry)))
 		return;
 	record->accept_state = ACCEPT_ACCEPTED;
 	record->accept_wait_ns = bpf_ktime_get_ns() - record->time.ns;
-	fill_owner(record, owner);
+	fill_owner(record, &entry->owner);
 	submit_copy(record);
-}
-
-static __always_inline void count_full(void)
-{
-	COUNT(produced, 1);
-	COUNT(map_full, 1);
 }
 #endif

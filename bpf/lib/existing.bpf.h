@@ -7,66 +7,58 @@
 #ifndef NETLINE_EXISTING_BPF_H
 #define NETLINE_EXISTING_BPF_H
 
-#include "descriptors.bpf.h"
-#include "sockets.bpf.h"
+#include "bytes.bpf.h"
 
-struct listener {
-	__u32 netns;
-	__u16 port;	/* network order */
-	__u16 pad;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct listener);
-	__type(value, __u8);
-} listeners SEC(".maps");
-
-static __always_inline struct listener listener_of(const struct sock *sk)
+static __always_inline void enter_owner(const struct task_struct *task, struct socket_entry *entry)
 {
-	return (struct listener){ .netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
-				  .port = BPF_CORE_READ((struct inet_sock *)sk, inet_sport) };
+	entry->owner.pid = BPF_CORE_READ(task, tgid);	/* which of its threads opened the socket is not known */
+	BPF_CORE_READ_INTO(&entry->owner.process_name, task, group_leader, comm);
+	if (settings.by_mntns_set)
+		entry->mntns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
 }
 
 SEC("?iter/task_file")
 int find_listeners(struct bpf_iter__task_file *ctx)
 {
+	struct socket_entry entry = { .role = ROLE_SERVER, .phase = PHASE_LISTENING };
+	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
-	struct sock *sk = file ? tcp_sock_of(file) : NULL;
-	__u8 yes = 1;
+	struct sock *sk = task && file ? tcp_sock_of(file) : NULL;
 
-	if (sk && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN) {
-		struct listener key = listener_of(sk);
-
-		bpf_map_update_elem(&listeners, &key, &yes, BPF_ANY);
-	}
+	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+		return 0;
+	enter_owner(task, &entry);
+	enter_listener(sk, false);
+	sockets_put_open(sk, &entry);
 	return 0;
 }
 
 SEC("?iter/task_file")
 int find_sockets(struct bpf_iter__task_file *ctx)
 {
+	struct socket_entry entry = { .role = ROLE_UNKNOWN, .phase = PHASE_OPEN };
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 	struct sock *sk = task && file ? tcp_sock_of(file) : NULL;
-	struct socket_entry entry = { .role = ROLE_UNKNOWN, .phase = PHASE_OPEN };
 	__u8 state = sk ? BPF_CORE_READ(sk, __sk_common.skc_state) : TCP_CLOSE;
-	struct listener key;
+	struct listener_key key;
 
 	if (state == TCP_CLOSE || state == TCP_LISTEN)
 		return 0;
-	key = listener_of(sk);
+	key = listener_of(sk, false);
 	if (state == TCP_SYN_SENT) {
 		entry.role = ROLE_CLIENT;
 		entry.phase = PHASE_CONNECTING;
-	} else if (bpf_map_lookup_elem(&listeners, &key)) {
+	} else if (bpf_map_lookup_elem(&listening, &key)) {
 		entry.role = ROLE_SERVER;
 	}
-	entry.owner.pid = BPF_CORE_READ(task, tgid);	/* which of its threads opened the socket is not known */
-	BPF_CORE_READ_INTO(&entry.owner.process_name, task, group_leader, comm);
-	sockets_put_open(sk, &entry);
+	enter_owner(task, &entry);
+	if (!sockets_put_open(sk, &entry))
+		return 0;
+	if (settings.by_address)
+		enter_address(sk, false);
+	if (settings.bytes)
+		bytes_on_found(sk, &entry);
 	return 0;
 }
 #endif

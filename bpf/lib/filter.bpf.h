@@ -21,20 +21,45 @@ struct {
 	__type(value, __u8);
 } ports SEC(".maps");
 
-static __always_inline bool pid_wanted(__u32 pid)
+/* Replaced by the maps that the user pinned. */
+#define USER_SET(name) struct { \
+	__uint(type, BPF_MAP_TYPE_HASH); \
+	__uint(max_entries, 1); \
+	__type(key, __u64); \
+	__type(value, __u64); \
+} name SEC(".maps")
+
+USER_SET(cgroup_set);
+USER_SET(mntns_set);
+
+static __always_inline bool owner_wanted(const struct socket_entry *entry)
 {
-	return !settings.by_pid || bpf_map_lookup_elem(&pids, &pid);
+	__u64 mntns = entry->mntns;
+	__u32 pid = entry->owner.pid;
+
+	if (settings.by_pid && !bpf_map_lookup_elem(&pids, &pid))
+		return false;
+	return !settings.by_mntns_set || bpf_map_lookup_elem(&mntns_set, &mntns);
 }
 
-static __always_inline bool cgroup_wanted(const struct sock *sk)
+/* Whether a socket without an owner is refused for that. */
+static __always_inline bool wants_owner(void)
 {
-	struct cgroup *cgroup;
+	return settings.by_pid || settings.by_mntns_set;
+}
 
+static __always_inline bool cgroup_wanted(struct cgroup *cgroup)
+{
+	if (settings.by_cgroup_set) {
+		__u64 id = cgroup_id(cgroup);
+
+		if (!bpf_map_lookup_elem(&cgroup_set, &id))
+			return false;
+	}
 	if (!settings.cgroup)
 		return true;
-	cgroup = socket_cgroup(sk);
 	for (int level = 0; cgroup && level < CGROUP_DEPTH; level++) {
-		if (BPF_CORE_READ(cgroup, kn, id) == settings.cgroup)
+		if (cgroup_id(cgroup) == settings.cgroup)
 			return true;
 		cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);	/* self is the first member of struct cgroup */
 	}
@@ -42,18 +67,14 @@ static __always_inline bool cgroup_wanted(const struct sock *sk)
 }
 
 /* All filters that are about the socket and not about its owner. */
-static __always_inline bool socket_wanted(const struct sock *sk, const struct tcp_sock *tcp)
+static __always_inline bool socket_wanted(const struct view *view)
 {
 	const __u8 both = FAMILY_BIT(FAMILY_IPV4) | FAMILY_BIT(FAMILY_IPV6);
 
-	if (settings.families != both && !(settings.families & FAMILY_BIT(socket_family(sk))))
+	if (settings.families != both && !(settings.families & FAMILY_BIT(view->family)))
 		return false;
-	if (settings.by_port) {
-		__u16 port = local_port(tcp);
-
-		if (!bpf_map_lookup_elem(&ports, &port))
-			return false;
-	}
-	return cgroup_wanted(sk);
+	if (settings.by_port && !bpf_map_lookup_elem(&ports, &view->local_port))
+		return false;
+	return cgroup_wanted(view->cgroup);
 }
 #endif

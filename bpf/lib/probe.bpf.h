@@ -8,20 +8,23 @@
 
 const volatile struct settings settings SEC(".rodata.settings") = {};
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct counters);
-} counters SEC(".maps");
+#define COUNTERS(name) struct { \
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); \
+	__uint(max_entries, 1); \
+	__type(key, __u32); \
+	__type(value, struct counters); \
+} name SEC(".maps")
+
+COUNTERS(counters);
 
 /* Never NULL: the map has one element. The verifier wants the check. */
-#define COUNT(member, n) do { \
+#define COUNT_IN(map, member, n) do { \
 	__u32 zero_ = 0; \
-	struct counters *counters_ = bpf_map_lookup_elem(&counters, &zero_); \
+	struct counters *counters_ = bpf_map_lookup_elem(&map, &zero_); \
 	if (counters_) \
 		counters_->member += (n); \
 } while (0)
+#define COUNT(member, n) COUNT_IN(counters, member, n)
 
 /*
  * A ring named `events` of the record type; its size is set by the agent before load.

@@ -6,6 +6,7 @@ import re
 import subprocess
 
 ROLES = ["unknown", "client", "server"]  # enum connection_role
+LISTENING = 3  # of enum socket_phase
 
 
 def _bpftool(*words):
@@ -29,7 +30,7 @@ def _dump(agent, name):
 
 
 def entries(agent):
-    """The table's rows: start_ns, role, phase, pid, tid, process_name, thread_name."""
+    """The table's rows but for listeners: start_ns, role, phase, pid, tid, process_name, thread_name."""
     rows = []
     for element in _dump(agent, "sockets"):
         if "formatted" not in element:  # gone since its key was read
@@ -39,7 +40,7 @@ def entries(agent):
         rows.append({"start_ns": value["start_ns"], "role": ROLES[value["role"]], "phase": value["phase"],
                      "pid": owner["pid"], "tid": owner["tid"],
                      "process_name": _text(owner["process_name"]), "thread_name": _text(owner["thread_name"])})
-    return rows
+    return [row for row in rows if row["phase"] != LISTENING]
 
 
 def owned_by(agent, pids):

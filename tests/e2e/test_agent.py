@@ -9,7 +9,7 @@ import pytest
 
 from harness import Agent, assert_loss_equation, of_dataset, wait_until
 
-PROBES = ["nic_throughput", "tcp_connection"]
+PROBES = ["nic_throughput", "tcp_connection", "tcp_bytes"]
 
 
 def actions(records):

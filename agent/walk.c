@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "walk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "run.h"
+
+#define SLICE_BYTES (128 * 1024)
+
+/* In the thread pool. */
+static void read_slice(uv_work_t *work)
+{
+	struct probe_slot *slot = work->data;
+	struct walk *walk = &slot->walk;
+
+	do {
+		walk->got = read(walk->fd, walk->rows + walk->have, SLICE_BYTES - walk->have);
+		walk->have += walk->got > 0 ? walk->got : 0;
+	} while ((walk->got > 0 && walk->have < SLICE_BYTES / 2) || (walk->got < 0 && (errno == EINTR || errno == EAGAIN)));
+	if (walk->got < 0)
+		walk->got = -errno;
+}
+
+static void end_walk(struct probe_slot *slot)
+{
+	slot->walk.is_active = false;
+	loop_walk_ended(slot->agent);
+}
+
+static void read_more(struct probe_slot *slot);
+
+/* The next iterator. */
+static void open_part(struct probe_slot *slot)
+{
+	const struct probe_walk *part = &slot->run.probe->walks[slot->walk.part];
+
+	if (!part->program) {
+		end_walk(slot);
+		return;
+	}
+	slot->walk.have = slot->walk.taken = 0;
+	slot->walk.fd = probe_open_iterator(&slot->run, part->program, part->map);
+	if (slot->walk.fd < 0) {
+		log_error("%s: %s", slot->run.probe->name, slot->run.reason);
+		end_walk(slot);
+		return;
+	}
+	read_more(slot);
+}
+
+/* Hands over what was read, as far as the output takes it. */
+static void take_rows(struct probe_slot *slot)
+{
+	struct walk *walk = &slot->walk;
+	size_t size = slot->run.probe->record->size;
+
+	for (; walk->have - walk->taken >= size; walk->taken += size) {
+		if (output_blocks(slot->agent->output))
+			return;
+		loop_take_record(&slot->run, walk->rows + walk->taken);
+	}
+	walk->have -= walk->taken;
+	memmove(walk->rows, walk->rows + walk->taken, walk->have);
+	walk->taken = 0;
+	loop_drain(slot);
+	if (walk->got > 0) {
+		read_more(slot);
+		return;
+	}
+	if (walk->got < 0)
+		log_error("%s: cannot read the iterator %s: %s", slot->run.probe->name, slot->run.probe->walks[walk->part].program,
+			  strerror(-walk->got));
+	close(walk->fd);
+	walk->fd = -1;
+	walk->part++;
+	open_part(slot);
+}
+
+static void on_slice(uv_work_t *work, int status)
+{
+	struct probe_slot *slot = work->data;
+
+	(void)status;
+	slot->walk.is_reading = false;
+	take_rows(slot);
+	loop_flush(slot->agent);
+}
+
+static void read_more(struct probe_slot *slot)
+{
+	slot->walk.is_reading = true;
+	slot->walk.work.data = slot;
+	if (uv_queue_work(&slot->agent->loop, &slot->walk.work, read_slice, on_slice)) {
+		log_error("%s: cannot read in the background", slot->run.probe->name);
+		abort();
+	}
+}
+
+void walk_start(struct probe_slot *slot)
+{
+	struct walk *walk = &slot->walk;
+
+	if (!walk->rows)
+		walk->rows = malloc(SLICE_BYTES);
+	if (!walk->rows) {
+		log_error("no memory for records");
+		abort();
+	}
+	walk->is_active = true;
+	walk->part = 0;
+	open_part(slot);
+}
+
+void walk_resume(struct probe_slot *slot)
+{
+	if (slot->walk.is_active && !slot->walk.is_reading)
+		take_rows(slot);
+}
+
+void walk_free(struct walk *walk)
+{
+	if (walk->is_active && walk->fd >= 0)
+		close(walk->fd);
+	free(walk->rows);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* tcp_bytes: one record per TCP connection and side with traffic, every interval and at its end. Filled by bpf/lib/bytes.bpf.h, completed by the agent. */
+#ifndef NETLINE_TCP_BYTES_H
+#define NETLINE_TCP_BYTES_H
+
+#include "record.h"
+#include "connection.h"
+
+enum connection_life { CONNECTION_OPEN, CONNECTION_CLOSED };
+
+struct tcp_bytes {
+	nl_time time;		/* open: filled by the agent, with what is marked here */
+	nl_time start;		/* agent */
+	__u64 duration_ns;	/* agent */
+	__u64 bytes;		/* agent */
+	__u64 source_bytes;	/* agent */
+	__u64 destination_bytes;	/* agent */
+	__u64 sent;
+	__u64 retransmitted;
+	__u64 received;
+	__u64 sent_total;
+	__u64 received_total;
+	__u64 srtt_ns;
+	nl_id cookie;
+	nl_id netns;
+	nl_id cgroup;
+	nl_ip source_ip;
+	nl_ip destination_ip;
+	char process_name[COMM_LEN];
+	char thread_name[COMM_LEN];
+	__u32 pid;
+	__u32 tid;
+	__u32 segments_sent;
+	__u32 segments_received;
+	__u16 source_port;
+	__u16 destination_port;
+	__u8 family;
+	__u8 direction;
+	__u8 role;
+	__u8 connection;
+};
+_Static_assert(sizeof(struct tcp_bytes) == 208, "the same size for BPF and the agent");
+
+#ifndef __bpf__
+static const char *const connection_lives[] = { "open", "closed" };
+
+#define S struct tcp_bytes
+static const struct row tcp_bytes_rows[] = {
+	ROW(S, "@timestamp", time, NULL, "End of the interval, the same for all connections that were open then; of the last record, when the connection was closed"),
+	ROW(S, "event.start", start, NULL, "Start of the interval"),
+	ROW(S, "event.duration", duration_ns, "ns", "Length of the interval; of the last record, until the connection was closed"),
+	ROW_ENUM(S, "network.type", family, family_names, "IP version; v4-mapped addresses count as IPv4"),
+	{ .path = "network.transport", .kind = KIND_CONST, .text = "tcp", .meaning = "Transport protocol" },
+	ROW_ENUM(S, "network.direction", direction, direction_names, "Seen from this host: egress if it initiated the connection, else ingress", IF_MAX("the initiator is unknown")),
+	ROW(S, "network.bytes", bytes, "bytes", "Payload in both directions in the interval"),
+	ROW(S, "source.ip", source_ip, NULL, "Address of the initiator; of the local side where the role is unknown"),
+	ROW(S, "source.port", source_port, "1", "Port of the initiator; of the local side where the role is unknown"),
+	ROW(S, "source.bytes", source_bytes, "bytes", "Payload that it sent in the interval"),
+	ROW(S, "destination.ip", destination_ip, NULL, "Address of the other side"),
+	ROW(S, "destination.port", destination_port, "1", "Port of the other side"),
+	ROW(S, "destination.bytes", destination_bytes, "bytes", "Payload that it sent in the interval"),
+	OWNER_ROWS(S),
+	ROW_ENUM(S, "netline.role", role, role_names, "What this host is in the connection"),
+	ROW_ENUM(S, "netline.connection", connection, connection_lives, "Whether it was open at the end of the interval; closed: this is its last record"),
+	ROW(S, "netline.bytes.sent", sent, "bytes", "Payload that this socket sent in the interval, retransmissions apart"),
+	ROW(S, "netline.bytes.retransmitted", retransmitted, "bytes", "Payload that this socket sent again in the interval"),
+	ROW(S, "netline.bytes.received", received, "bytes", "Payload that came in order in the interval, read by the process or not"),
+	ROW(S, "netline.bytes.sent_total", sent_total, "bytes", "Payload sent since the connection was opened; one more or less if that was before netline"),
+	ROW(S, "netline.bytes.received_total", received_total, "bytes", "Payload received since the connection was opened"),
+	ROW(S, "netline.segments.sent", segments_sent, "1", "Segments that this socket sent in the interval, with retransmissions and those without payload"),
+	ROW(S, "netline.segments.received", segments_received, "1", "Segments that this socket received in the interval, with those without payload"),
+	ROW(S, "netline.srtt_ns", srtt_ns, "ns", "Smoothed round-trip time at the end of the interval", IF_ZERO("the kernel has measured none")),
+	SOCKET_ROWS(S),
+};
+#undef S
+
+static const struct record tcp_bytes_record = {
+	RECORD_NAME("tcp_bytes"),
+	.title = "Payload bytes of each TCP connection with traffic, every interval and when it is closed",
+	.stream = "metrics",
+	.event_kind = "metric",
+	.event_category = "network",
+	.event_type = "connection,info",
+	.event_action = "tcp-bytes",
+	.size = sizeof(struct tcp_bytes),
+	.rows = tcp_bytes_rows,
+	.n_rows = sizeof(tcp_bytes_rows) / sizeof(tcp_bytes_rows[0]),
+};
+#endif
+#endif

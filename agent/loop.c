@@ -105,10 +105,10 @@ void loop_flush(struct agent *agent)
 
 static void on_gathered(uv_timer_t *timer);
 
-/* Rows that a walk has read, or is reading, are older than what comes into the ring: they go first. */
+/* While a walk reads, its rows are older than what comes into the ring: they go first. */
 static void drain(struct probe_slot *slot)
 {
-	if (!slot->run.ring || slot->walk.is_reading || slot->walk.have - slot->walk.taken >= slot->run.probe->record->size)
+	if (!slot->run.ring || slot->walk.is_reading)
 		return;
 	if (ring_drain(slot->run.ring, BATCH_RECORDS, take_event, slot) == BATCH_RECORDS)
 		uv_timer_start(&slot->gather, on_gathered, 0, 0);

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
-PACKAGES = ["python3", "python3-pytest", "python3-jsonschema", "iproute2", "nftables", "ethtool", "tcpdump", "bpftool", "kmod", "procps",
+PACKAGES = ["python3", "python3-pytest", "python3-fastjsonschema", "iproute2", "nftables", "ethtool", "tcpdump", "bpftool", "kmod", "procps",
             "util-linux", "mount", "coreutils", "dash"]
 LEFT_OUT = re.compile(r"/usr/share/(?!nftables|python3/|iproute2)|/usr/(include|lib/systemd|lib/[^/]*/(gconv|perl|security))/|/(var|lib/systemd)/"
                       r"|/(test|tests|idlelib|lib2to3|ensurepip|turtledemo|pydoc_data)/|/(numpy|pygments)/|\.a$")

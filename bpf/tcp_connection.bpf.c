@@ -23,16 +23,12 @@ char LICENSE[] SEC("license") = "GPL";
 static __always_inline void on_connect(const struct sock *sk)
 {
 	struct socket_entry entry = { .start_ns = bpf_ktime_get_ns(), .role = ROLE_CLIENT, .phase = PHASE_CONNECTING };
+	const struct socket_entry *found = settings.bytes ? sockets_find(sk) : NULL;
 
-	long err;
-
-	current_owner(&entry);
-	err = sockets_put(sk, &entry, BPF_NOEXIST);
-	if (err == -EEXIST) {
+	if (found && found->phase == PHASE_OPEN)	/* and not the first run of two */
 		count_missed_close();
-		err = sockets_put(sk, &entry, BPF_ANY);
-	}
-	if (err)
+	current_owner(&entry);
+	if (sockets_put(sk, &entry, BPF_ANY))
 		count_full();
 }
 
@@ -46,8 +42,8 @@ static __always_inline void on_listen(const struct sock *sk, const struct tcp_so
 		count_full();
 }
 
-/* An accepted connection is established. */
-static __always_inline void on_queued(const struct sock *sk, const struct tcp_sock *tcp)
+/* An accepted connection is established. Returns when. */
+static __always_inline __u64 on_queued(const struct sock *sk, const struct tcp_sock *tcp)
 {
 	struct queued queued = { .record.time.ns = bpf_ktime_get_ns() };
 	__u64 key = (__u64)sk;
@@ -58,6 +54,7 @@ static __always_inline void on_queued(const struct sock *sk, const struct tcp_so
 	fill_socket(&queued.record, &view, tcp, false);
 	if (bpf_map_update_elem(&accept_queue, &key, &queued, BPF_ANY))
 		count_full();
+	return queued.record.time.ns;
 }
 
 /* SYN_SENT is over, or SYN_RECV of a socket that a process has: what the table knows of it is told once. */
@@ -79,6 +76,7 @@ static __always_inline void on_handshake_end(const struct sock *sk, const struct
 static __always_inline void on_established(const struct sock *sk, const struct tcp_sock *tcp)
 {
 	struct socket_entry *found;
+	__u64 start_ns;
 
 	if (sk->sk_socket) {
 		found = sockets_find(sk);
@@ -87,9 +85,9 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 			return;
 		}
 	}
-	on_queued(sk, tcp);
+	start_ns = on_queued(sk, tcp);
 	found = sockets_find(sk);
-	if (!found)
+	if (!found || found->start_ns == start_ns)	/* accept took it from the queue just now */
 		return;
 	if (found->phase != PHASE_EARLY) {	/* its address was another socket's, of which the end was missed */
 		count_missed_close();

@@ -77,7 +77,7 @@ struct socket_entry {
 	__u8 role;		/* enum connection_role */
 	__u8 phase;
 	__u8 is_stale;		/* a walk has found the socket closed */
-	__u8 pad;
+	__u8 is_closed;		/* CLOSE is being told */
 };
 
 /* What the table is wanted for: bits, by the probes that run. */

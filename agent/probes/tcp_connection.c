@@ -47,14 +47,14 @@ static int drop_maps(struct probe_run *run, unsigned use, const char *const *nam
 
 static int size_tables(struct probe_run *run)
 {
-	static const char *const names[] = { "sockets", "flows", "by_address" };
+	static const char *const names[] = { "sockets", "told", "closed", "by_address" };
 	bool allocates = run->way->kind != WAY_KPROBE || kern_allocates_in_programs();
 	uint32_t size = allocates ? table_size() : MIN_SOCKETS;
 	int err = bpf_map__set_map_flags(bpf_object__find_map_by_name(run->object, "sockets"), allocates ? BPF_F_NO_PREALLOC : 0);
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]) && !err; i++)
 		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(run->object, names[i]), size);
-	return err ?: drop_maps(run, TABLE_BYTES, (const char *const[]){ "flows", "bytes_events", "bytes_counters", "row_room", NULL }) ?:
+	return err ?: drop_maps(run, TABLE_BYTES, (const char *const[]){ "told", "telling", "closed", "bytes_events", "bytes_counters", "row_room", NULL }) ?:
 		      drop_maps(run, TABLE_ADDRESSES, (const char *const[]){ "by_address", NULL });
 }
 
@@ -69,7 +69,8 @@ static int configure(struct probe_run *run)
 	err = err ?: probe_reuse_user_sets(run);
 	if (!err && run->settings.bytes)
 		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(run->object, "bytes_events"), run->config->ring_bytes) ?:
-		      probe_load_only(run, "walk_sockets") ?: probe_load_only(run, "walk_queue");
+		      probe_load_only(run, "walk_sockets") ?: probe_load_only(run, "walk_queue") ?:
+		      probe_load_only(run, "walk_closed") ?: probe_load_only(run, "find_missed");
 	run->settings.cookies = kern_has_socket_cookie();
 	/* io_uring's accept; its completion event has had this shape (ring, request, cqe) since 6.15; up to 5.13 the third is a number */
 	if (!err && run->way->kind == WAY_TRACEPOINT && kern_tracepoint_takes("io_uring_complete", 2, "io_uring_cqe"))

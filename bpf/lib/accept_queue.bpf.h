@@ -12,7 +12,8 @@
  */
 struct queued {
 	struct tcp_connection record;
-	__u64 refused;	/* by filters that are about the socket */
+	__u32 refused;	/* by filters that are about the socket */
+	__u32 is_closed;
 };
 
 struct {

@@ -3,9 +3,9 @@
  * tcp_bytes, from the counters that the kernel keeps in struct tcp_sock: nothing runs when packets do. A walk over the socket
  * table (and the accept queues) tells each interval what has grown; CLOSE tells the rest.
  *
- * A flow holds what records have told of a connection so far. It is made by the first walk that has something to tell, so that a
- * connection that no walk meets has none. Walk and CLOSE may run at the same time: whoever swaps what was told, under the flow's
- * lock, tells the difference; after CLOSE has had it, or if the flow is another connection's by now, a walk tells nothing.
+ * `told` holds what records have told of a connection so far. Only walks make, change and delete it, one at a time, so it needs no
+ * lock: a connection that no walk has told of is told at CLOSE, whole; of one that a walk has told of, CLOSE leaves its end in
+ * `closed`, for the next walk to tell the rest. Walk and CLOSE agree by `telling`: see begin_telling() in bytes_walk.bpf.h.
  *
  * A walk reads while packets change what it reads. It may see less than there is (that is told by the next one), never more:
  *   received   bytes_received counts a FIN as 1. It is read before SOCK_DONE, which the kernel sets right after.
@@ -17,7 +17,6 @@
 
 #include "accept_queue.bpf.h"
 #include "by_address.bpf.h"
-#include "descriptors.bpf.h"
 #include "filter.bpf.h"
 #include "../../schema/tcp_bytes.h"
 
@@ -29,11 +28,9 @@ struct progress {
 	__u32 segments_sent, segments_received;
 };
 
-struct flow {
-	struct bpf_spin_lock lock;
-	__u32 is_closed;
-	__u64 sk, start_ns;	/* whose it is */
-	struct progress told;
+struct told {
+	__u64 start_ns;		/* whose it is */
+	struct progress progress;
 };
 
 struct {
@@ -41,8 +38,35 @@ struct {
 	__uint(max_entries, 1 << 16);	/* the agent makes it as large as the socket table */
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u64);
-	__type(value, struct flow);
-} flows SEC(".maps");
+	__type(value, struct told);
+} told SEC(".maps");
+
+/* A connection of which a walk is just telling for the first time. There is never more than one; room for more spreads the locks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u64);
+	__type(value, __u8);
+} telling SEC(".maps");
+
+/* The end of a connection. */
+struct closed {
+	struct progress progress;
+	struct socket_entry entry;
+	struct view view;
+	__u64 cgroup;
+	__u64 time_ns;
+	__u32 srtt_us;
+	__u32 is_wanted;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 16);	/* as `told` */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct closed);
+} closed SEC(".maps");
 
 static __always_inline bool has_own_fin(__u8 state)
 {
@@ -79,68 +103,54 @@ static __always_inline __u32 grown_segments(__u32 now, __u32 was)
 	return (__s32)(now - was) > 0 ? now - was : 0;	/* they wrap */
 }
 
-static __always_inline struct flow *find_flow(__u64 sk, __u64 start_ns)
+static __always_inline struct told *find_told(const struct sock *sk, __u64 start_ns)
 {
-	struct flow *flow = bpf_map_lookup_elem(&flows, &sk);
+	__u64 key = (__u64)sk;
+	struct told *found = bpf_map_lookup_elem(&told, &key);
 
-	return flow && flow->start_ns == start_ns ? flow : NULL;
+	return found && found->start_ns == start_ns ? found : NULL;
 }
 
-/* 0, or a negative errno: no room, or another flow is there. */
-static __always_inline long make_flow(__u64 sk, __u64 start_ns, const struct progress *told)
+/* What has grown since the last record, or the beginning (NULL); it counts as told, and `now` becomes all that is. */
+static __always_inline void advance(struct told *told, struct progress *now, struct progress *ret_grown)
 {
-	struct flow flow = { .sk = sk, .start_ns = start_ns };
-
-	if (told)
-		flow.told = *told;
-	return bpf_map_update_elem(&flows, &sk, &flow, BPF_NOEXIST);
-}
-
-/*
- * What has grown since the last record goes to `ret_grown`, and counts as told; `now` becomes all that is told. False: the flow has
- * ended meanwhile, or is another connection's.
- */
-static __always_inline bool advance(struct flow *flow, __u64 sk, __u64 start_ns, struct progress *now, bool closes,
-				    struct progress *ret_grown)
-{
-	bool ours;
-
-	bpf_spin_lock(&flow->lock);
-	ours = flow->sk == sk && flow->start_ns == start_ns && !flow->is_closed;
-	if (ours) {
-		ret_grown->sent = grown(now->sent, flow->told.sent);
-		ret_grown->received = grown(now->received, flow->told.received);
-		ret_grown->retransmitted = grown(now->retransmitted, flow->told.retransmitted);
-		ret_grown->segments_sent = grown_segments(now->segments_sent, flow->told.segments_sent);
-		ret_grown->segments_received = grown_segments(now->segments_received, flow->told.segments_received);
-		flow->told.sent += ret_grown->sent;
-		flow->told.received += ret_grown->received;
-		flow->told.retransmitted += ret_grown->retransmitted;
-		flow->told.segments_sent += ret_grown->segments_sent;
-		flow->told.segments_received += ret_grown->segments_received;
-		flow->is_closed = closes;
-		*now = flow->told;
+	if (!told) {
+		*ret_grown = *now;
+		return;
 	}
-	bpf_spin_unlock(&flow->lock);
-	return ours;
+	ret_grown->sent = grown(now->sent, told->progress.sent);
+	ret_grown->received = grown(now->received, told->progress.received);
+	ret_grown->retransmitted = grown(now->retransmitted, told->progress.retransmitted);
+	ret_grown->segments_sent = grown_segments(now->segments_sent, told->progress.segments_sent);
+	ret_grown->segments_received = grown_segments(now->segments_received, told->progress.segments_received);
+	told->progress.sent += ret_grown->sent;
+	told->progress.received += ret_grown->received;
+	told->progress.retransmitted += ret_grown->retransmitted;
+	told->progress.segments_sent += ret_grown->segments_sent;
+	told->progress.segments_received += ret_grown->segments_received;
+	*now = told->progress;
 }
 
-static __always_inline void fill_bytes(struct tcp_bytes *r, const struct view *view, const struct socket_entry *entry,
-				       const struct progress *now, const struct progress *grown)
+/* `end`: or how far it is. */
+static __always_inline void fill_bytes(struct tcp_bytes *r, const struct closed *end, const struct progress *grown, __u8 life)
 {
+	const struct socket_entry *entry = &end->entry;
+	const struct view *view = &end->view;
 	bool is_server = entry->role == ROLE_SERVER;
 
 	__builtin_memset(r, 0, sizeof(*r));
+	r->time.ns = end->time_ns;
 	r->sent = grown->sent;
 	r->retransmitted = grown->retransmitted;
 	r->received = grown->received;
-	r->sent_total = now->sent;
-	r->received_total = now->received;
+	r->sent_total = end->progress.sent;
+	r->received_total = end->progress.received;
 	r->segments_sent = grown->segments_sent;
 	r->segments_received = grown->segments_received;
+	r->srtt_ns = (end->srtt_us >> 3) * 1000ull;
 	r->cookie.value = view->cookie;
 	r->netns.value = view->netns;
-	r->cgroup.value = cgroup_id(view->cgroup);
+	r->cgroup.value = end->cgroup;
 	r->source_ip = is_server ? view->remote_ip : view->local_ip;
 	r->destination_ip = is_server ? view->local_ip : view->remote_ip;
 	r->source_port = is_server ? view->remote_port : view->local_port;
@@ -152,6 +162,7 @@ static __always_inline void fill_bytes(struct tcp_bytes *r, const struct view *v
 	r->family = view->family;
 	r->role = entry->role;
 	r->direction = is_server ? DIRECTION_INGRESS : entry->role == ROLE_CLIENT ? DIRECTION_EGRESS : DIRECTION_UNKNOWN;
+	r->connection = life;
 }
 
 /* Counts a record and whether filters refuse it. */
@@ -165,58 +176,68 @@ static __always_inline bool admit_bytes(const struct view *view, const struct so
 	return wanted;
 }
 
-/* --- CLOSE --- */
-
-/* The table's entry, or what the accept queue tells; false: netline did not see the connection begin, or there was no room. */
-static __always_inline bool find_connection(const struct sock *sk, int from, struct socket_entry *ret_entry)
+/*
+ * The table's entry, or what the accept queue tells; no walk begins to tell of it from now on. False: netline did not see the
+ * connection begin, or there was no room.
+ */
+static __always_inline bool end_connection(const struct sock *sk, int from, struct socket_entry *ret_entry)
 {
 	struct socket_entry *entry = sockets_find(sk);
 	struct queued *queued;
 	__u64 key = (__u64)sk;
 
 	if (entry) {
+		entry->is_closed = true;
 		*ret_entry = *entry;
 		return entry->phase != PHASE_LISTENING;
 	}
 	queued = bpf_map_lookup_elem(&accept_queue, &key);
-	*ret_entry = (struct socket_entry){ .start_ns = queued ? queued->record.time.ns : 0, .role = ROLE_SERVER };
+	if (queued)
+		queued->is_closed = true;
+	ret_entry->start_ns = queued ? queued->record.time.ns : 0;
+	ret_entry->role = ROLE_SERVER;
 	return queued || from == TCP_SYN_RECV;	/* of Fast Open: closed before the end of the handshake */
 }
 
-/* Before the socket leaves the table. */
-static __always_inline void bytes_on_close(const struct sock *sk, const struct tcp_sock *tcp, int from)
+static __always_inline void tell_closed(const struct closed *end)
 {
-	struct progress now, grown;
-	struct socket_entry entry;
 	struct tcp_bytes *r;
-	struct flow *flow;
-	struct view view;
-	__u64 key = (__u64)sk;
 
-	if (!find_connection(sk, from, &entry))
-		return;
-	read_progress(tcp, true, entry.role == ROLE_CLIENT, &now);
-	grown = now;
-	flow = find_flow(key, entry.start_ns);
-	if (flow) {
-		advance(flow, key, entry.start_ns, &now, true, &grown);
-		bpf_map_delete_elem(&flows, &key);
-	}
-	if (!now.sent && !now.received)
-		return;
-	look((const struct sock *)tcp, true, &view);
-	if (!admit_bytes(&view, &entry))
+	if (!end->is_wanted)
 		return;
 	r = bpf_ringbuf_reserve(&bytes_events, sizeof(*r), 0);
 	if (!r) {
 		COUNT_IN(bytes_counters, ring_full, 1);
 		return;
 	}
-	fill_bytes(r, &view, &entry, &now, &grown);
-	r->time.ns = bpf_ktime_get_ns();
-	r->srtt_ns = (tcp->srtt_us >> 3) * 1000ull;
-	r->connection = CONNECTION_CLOSED;
+	fill_bytes(r, end, &end->progress, CONNECTION_CLOSED);
 	ring_submit(&bytes_events, r, sizeof(*r));
+}
+
+/* Before the socket leaves the table. */
+static __always_inline void bytes_on_close(const struct sock *sk, const struct tcp_sock *tcp, int from)
+{
+	bool has_been_told, has_moved;
+	__u64 key = (__u64)sk;
+	struct closed end;
+
+	__builtin_memset(&end, 0, sizeof(end));
+	if (!end_connection(sk, from, &end.entry))
+		return;
+	has_been_told = !bpf_map_delete_elem(&telling, &key) || find_told(sk, end.entry.start_ns);
+	read_progress(tcp, true, end.entry.role == ROLE_CLIENT, &end.progress);
+	has_moved = end.progress.sent || end.progress.received;
+	if (!has_moved && !has_been_told)
+		return;
+	look((const struct sock *)tcp, true, &end.view);
+	end.cgroup = cgroup_id(end.view.cgroup);
+	end.time_ns = bpf_ktime_get_ns();
+	end.srtt_us = tcp->srtt_us;
+	end.is_wanted = has_moved && admit_bytes(&end.view, &end.entry);
+	if (!has_been_told)
+		tell_closed(&end);
+	else if (bpf_map_update_elem(&closed, &key, &end, BPF_ANY) && end.is_wanted)
+		COUNT_IN(bytes_counters, map_full, 1);
 }
 
 /* A connection that a table has no room for. */
@@ -237,157 +258,5 @@ static __always_inline void count_missed_close(void)
 		return;
 	COUNT_IN(bytes_counters, produced, 1);
 	COUNT_IN(bytes_counters, missed, 1);
-}
-
-/* --- at start, and every interval --- */
-
-/* What a connection that is older than netline has moved so far is no news. */
-static __always_inline void bytes_on_found(const struct sock *sk, const struct socket_entry *entry)
-{
-	struct progress now;
-
-	if (!read_progress((const struct tcp_sock *)sk, false, entry->role == ROLE_CLIENT, &now))
-		read_progress((const struct tcp_sock *)sk, false, entry->role == ROLE_CLIENT, &now);
-	if (!make_flow((__u64)sk, entry->start_ns, &now))
-		return;
-	sockets_remove(sk);
-	count_full();
-}
-
-/* An entry of which the socket is closed: its end was missed, or it is just being entered; then the next walk does not find it. */
-static __always_inline void judge_stale(struct socket_entry *entry, const struct sock *sk)
-{
-	__u64 key = (__u64)sk;
-
-	if (!entry->is_stale) {
-		entry->is_stale = true;
-		return;
-	}
-	if (entry->phase == PHASE_OPEN)
-		count_missed_close();
-	bpf_map_delete_elem(&flows, &key);
-	sockets_remove(sk);
-}
-
-/* The walk's row: too large for the stack; there is one walk at a time. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct tcp_bytes);
-} row_room SEC(".maps");
-
-__u64 walk_began SEC(".bss.walk_began");
-
-/* Whether the connection that began then is still open, accepted or not. */
-static __always_inline bool is_open(const struct sock *sk, __u64 start_ns)
-{
-	struct socket_entry *entry = sockets_find(sk);
-	struct queued *queued;
-	__u64 key = (__u64)sk;
-
-	if (entry)
-		return entry->start_ns == start_ns;
-	queued = bpf_map_lookup_elem(&accept_queue, &key);
-	return queued && queued->record.time.ns == start_ns;
-}
-
-/* The connection's flow, made if need be; NULL: it has closed, or there is no room. */
-static __always_inline struct flow *flow_of(const struct sock *sk, __u64 start_ns)
-{
-	__u64 key = (__u64)sk;
-	struct flow *flow;
-
-	if (!is_open(sk, start_ns))	/* and the entry may have been another's, its memory being used again */
-		return NULL;
-	flow = bpf_map_lookup_elem(&flows, &key);
-	if (flow && flow->start_ns == start_ns)
-		return flow;
-	if (flow)	/* of a connection of which the end was missed */
-		bpf_map_delete_elem(&flows, &key);
-	if (make_flow(key, start_ns, NULL))
-		return NULL;
-	if (!is_open(sk, start_ns)) {	/* CLOSE may have looked for the flow before it was there */
-		bpf_map_delete_elem(&flows, &key);
-		return NULL;
-	}
-	return find_flow(key, start_ns);
-}
-
-static __always_inline bool has_news(const struct sock *sk, __u64 start_ns, const struct progress *now)
-{
-	struct flow *flow = find_flow((__u64)sk, start_ns);
-
-	if (!flow)
-		return now->sent || now->received;
-	return now->sent > flow->told.sent || now->received > flow->told.received || now->retransmitted > flow->told.retransmitted;
-}
-
-/* `entry` is a copy. What has no room in this read is shown to the walk again. */
-static __always_inline void walk_socket(struct seq_file *seq, const struct sock *sk, const struct socket_entry *entry)
-{
-	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
-	struct progress now, grown;
-	struct tcp_bytes *row;
-	struct flow *flow;
-	struct view view;
-	__u32 zero = 0;
-
-	if (entry->start_ns > walk_began)	/* its records begin in the next interval */
-		return;
-	if (!read_progress(tcp, false, entry->role == ROLE_CLIENT, &now) || !has_news(sk, entry->start_ns, &now) || !is_tcp(sk))
-		return;
-	look(sk, false, &view);
-	row = bpf_map_lookup_elem(&row_room, &zero);
-	if (!row)
-		return;
-	if (seq->size - seq->count <= sizeof(*row)) {
-		bpf_seq_write(seq, row, sizeof(*row));	/* tells the kernel that there is no room */
-		return;
-	}
-	flow = flow_of(sk, entry->start_ns);
-	if (!flow || !advance(flow, (__u64)sk, entry->start_ns, &now, false, &grown) || !admit_bytes(&view, entry))
-		return;
-	fill_bytes(row, &view, entry, &now, &grown);
-	row->srtt_ns = (BPF_CORE_READ(tcp, srtt_us) >> 3) * 1000ull;
-	row->connection = CONNECTION_OPEN;
-	bpf_seq_write(seq, row, sizeof(*row));
-}
-
-SEC("?iter/bpf_map_elem")
-int walk_sockets(struct bpf_iter__bpf_map_elem *ctx)
-{
-	struct socket_entry *there = ctx->value, entry;
-	const struct sock *sk;
-	__u64 *key = ctx->key;
-	__u8 state;
-
-	if (!key || !there)
-		return 0;
-	sk = (const struct sock *)*key;
-	entry = *there;
-	state = BPF_CORE_READ(sk, __sk_common.skc_state);
-	if (entry.phase == PHASE_LISTENING || state == TCP_LISTEN)
-		return 0;
-	if (state == TCP_CLOSE)
-		judge_stale(there, sk);
-	else
-		walk_socket(ctx->meta->seq, sk, &entry);
-	return 0;
-}
-
-SEC("?iter/bpf_map_elem")
-int walk_queue(struct bpf_iter__bpf_map_elem *ctx)
-{
-	struct socket_entry entry = { .role = ROLE_SERVER };
-	struct queued *queued = ctx->value;
-	__u64 *key = ctx->key;
-
-	if (!key || !queued || wants_owner())	/* accept will tell */
-		return 0;
-	entry.start_ns = queued->record.time.ns;
-	if (BPF_CORE_READ((const struct sock *)*key, __sk_common.skc_state) != TCP_CLOSE)
-		walk_socket(ctx->meta->seq, (const struct sock *)*key, &entry);
-	return 0;
 }
 #endif

@@ -7,7 +7,7 @@
 #ifndef NETLINE_EXISTING_BPF_H
 #define NETLINE_EXISTING_BPF_H
 
-#include "bytes.bpf.h"
+#include "bytes_walk.bpf.h"
 
 static __always_inline void enter_owner(const struct task_struct *task, struct socket_entry *entry)
 {
@@ -43,7 +43,7 @@ int find_sockets(struct bpf_iter__task_file *ctx)
 	__u8 state = sk ? BPF_CORE_READ(sk, __sk_common.skc_state) : TCP_CLOSE;
 	struct listener_key key;
 
-	if (state == TCP_CLOSE || state == TCP_LISTEN)
+	if (state == TCP_CLOSE || state == TCP_LISTEN || sockets_find(sk))
 		return 0;
 	key = listener_of(sk, false);
 	if (state == TCP_SYN_SENT) {
@@ -53,12 +53,16 @@ int find_sockets(struct bpf_iter__task_file *ctx)
 		entry.role = ROLE_SERVER;
 	}
 	enter_owner(task, &entry);
-	if (!sockets_put_open(sk, &entry))
+	if (settings.bytes && !bytes_on_found(sk, &entry)) {
+		count_full();
 		return 0;
-	if (settings.by_address)
-		enter_address(sk, false);
-	if (settings.bytes)
-		bytes_on_found(sk, &entry);
+	}
+	if (sockets_put_open(sk, &entry)) {
+		if (settings.by_address)
+			enter_address(sk, false);
+	} else if (settings.bytes && !sockets_find(sk)) {
+		forget_told(sk);
+	}
 	return 0;
 }
 #endif

@@ -54,8 +54,8 @@ def test_across_a_link():
 
 
 @pytest.mark.parametrize("connections, max_bytes, shape", [
-    (10_000 // SCALE, 1 << 16, {"clients": 2, "threads": 4}),
-    (400 // SCALE, 8 * MIB, {"clients": 1, "threads": 24, "servers": 1}),
+    (10_000 // SCALE**3, 1 << 16, {"clients": 2, "threads": 4}),
+    (400 // SCALE**2, 8 * MIB, {"clients": 1, "threads": 24, "servers": 1}),
 ], ids=["short", "threads"])
 def test_many_connections(connections, max_bytes, shape):
     """Intervals and closes race; many threads of one process at once. Every kind of address, every end."""

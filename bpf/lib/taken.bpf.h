@@ -15,7 +15,7 @@
 
 #include "probe.bpf.h"
 
-#define TAKEN (1 << 10)
+#define TAKEN (1 << 14)	/* 256 KiB: a task may be preempted between two programs for as long as others make hundreds of transitions */
 
 struct transition {
 	const struct sock *sk;

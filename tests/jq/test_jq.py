@@ -60,6 +60,7 @@ def test_input_is_valid(path):
     ("tcp_connection", "tcp_connection"),
     ("nic_throughput", "nic_throughput"),
     ("nic_throughput", "nic_netns"),
+    ("tcp_bytes", "tcp_bytes"),
 ])
 def test_table(name, golden, tmp_path):
     # From another directory: the filter finds its module beside itself.
@@ -86,7 +87,7 @@ def test_dataset():
 
 
 def test_foreign_lines_are_passed_over():
-    for name in "tcp_connection", "nic_throughput":
+    for name in "tcp_connection", "nic_throughput", "tcp_bytes":
         text = read(f"{name}.jsonl").replace("\n", '\n{"event":"other"}\n7\n')
         assert table(name, text) == read(f"{name}.txt")
 
@@ -128,6 +129,7 @@ def test_column():
 def test_no_input():
     assert table("tcp_connection", "") == read("tcp_connection.txt").splitlines(True)[0]
     assert table("nic_throughput", "") == ""
+    assert table("tcp_bytes", "") == ""
 
 
 def test_every_row_has_nine_words():
@@ -137,7 +139,7 @@ def test_every_row_has_nine_words():
 
 def test_cut_last_line():
     """jq fails at a line that was cut; what was whole before it is printed."""
-    for name, kept in (("tcp_connection", 7), ("nic_throughput", 25)):
+    for name, kept in (("tcp_connection", 7), ("nic_throughput", 25), ("tcp_bytes", 24)):
         done = table(name, read(f"{name}.jsonl") + '{"@timestamp":"2026-', fails=True)
         assert done.stdout.splitlines() == read(f"{name}.txt").splitlines()[:kept]
         assert "nfinished" in done.stderr
@@ -161,6 +163,10 @@ def read_until(stream, text):
     ("tcp_connection", 2, 2),
     # The first record of the second tick, number 11, gives the first.
     ("nic_throughput", 11, 25),
+    # Number 6 is of the second interval, but number 11 is the first that was open at its end.
+    ("tcp_bytes", 11, 11),
+    # None was open at the end of the third, fourth and fifth: the fifth's first gives the third.
+    ("tcp_bytes", 15, 24),
 ])
 def test_streams(name, records, whole):
     given = read(f"{name}.jsonl").splitlines(True)

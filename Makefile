@@ -108,7 +108,7 @@ check-kernels:
 	@$(MAKE) --no-print-directory WERROR=1 STATIC=1 all
 	@$(PYTHON) tests/vm/run $(KERNELS)
 
-bench: $(BUILD)/netline $(BENCH)
+bench: $(BUILD)/netline $(BENCH) $(BUILD)/tests/e2e/idle
 	@$(PYTHON) tests/bench/run $(ARGS)
 
 schema: $(BUILD)/netline

@@ -103,14 +103,6 @@ static void run_client(struct sockaddr_in *address, unsigned count, uint64_t *re
 		close_one(open[i % WINDOW]);
 }
 
-static uint64_t cpu_of(int who)
-{
-	struct rusage usage;
-
-	getrusage(who, &usage);
-	return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000ull + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000ull;
-}
-
 int main(int argc, char **argv)
 {
 	unsigned count = argc == 2 ? atoi(argv[1]) / PARTS * PARTS : 0;

@@ -20,7 +20,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 NETLINE = BUILD / "netline"
-FOREIGN = ("netline", "bpftrace", "tcpstates", "tcplife", "perf")
+FOREIGN = ("netline", "bpftrace", "tcpstates", "tcplife", "perf", "idle")
 START_LIMIT, STOP_LIMIT, TOOL_LIMIT = 20, 15, 60
 SETTLE = 0.2        # until all of a run has reached the sink: netline gathers for 50 ms
 
@@ -38,11 +38,17 @@ def _call(name, *args):
         raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
-def enter_namespaces():
-    """Loopback up in a network namespace of our own; tracefs in a mount namespace of our own, for those who need it."""
-    _call("unshare", CLONE_NEWNET | CLONE_NEWNS)
-    _call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
+def enter_network():
+    """A new network namespace of our own, with loopback up."""
+    _call("unshare", CLONE_NEWNET)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def enter_namespaces():
+    """A network namespace, and tracefs in a mount namespace of our own, for those who need it."""
+    enter_network()
+    _call("unshare", CLONE_NEWNS)
+    _call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
     for target in (b"/sys/kernel/tracing", b"/sys/kernel/debug/tracing"):
         with contextlib.suppress(OSError):
             _call("mount", b"none", target, b"tracefs", 0, None)
@@ -79,7 +85,7 @@ def tool(name, *args):
 # --- the neighbours ---
 
 class Neighbours:
-    """Other tests on this machine hook the same kernel. A measurement beside which one ran is made again, while patience lasts."""
+    """Other tests on this machine hook the same kernel, or open sockets in it. A measurement beside which one ran is made again, while patience lasts."""
 
     def __init__(self, patience):
         self.patience, self.runs, self.disturbed, self.repeats, self.ours = patience, 0, 0, 0, set()

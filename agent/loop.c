@@ -105,10 +105,10 @@ void loop_flush(struct agent *agent)
 
 static void on_gathered(uv_timer_t *timer);
 
-/* While a walk reads, its rows are older than what comes into the ring: they go first. */
+/* Rows that a walk has read, or is reading, are older than what comes into the ring: they go first. */
 static void drain(struct probe_slot *slot)
 {
-	if (!slot->run.ring || slot->walk.is_reading)
+	if (!slot->run.ring || slot->walk.is_reading || slot->walk.have - slot->walk.taken >= slot->run.probe->record->size)
 		return;
 	if (ring_drain(slot->run.ring, BATCH_RECORDS, take_event, slot) == BATCH_RECORDS)
 		uv_timer_start(&slot->gather, on_gathered, 0, 0);
@@ -239,7 +239,7 @@ static void on_clock_step(uv_poll_t *poll, int status, int events)
 	(void)status;
 	(void)events;
 	for (unsigned i = 0; i < agent->n_slots; i++)
-		if (agent->slots[i].run.ring)
+		if (agent->slots[i].run.ring && !agent->slots[i].walk.is_active)
 			ring_drain(agent->slots[i].run.ring, UINT32_MAX, take_event, &agent->slots[i]);
 	clock_step_acknowledge(agent->clock_step_fd);
 	clock_sample();

@@ -179,13 +179,18 @@ static int open_ring(struct probe_run *run)
 /* Maps of the socket table that the object has as well become the table's. */
 static int share_table(struct probe_run *run)
 {
-	static const char *const names[] = { "sockets", "by_address", "listening" };
+	static const char *const names[] = { "sockets", "more_sockets", ".bss.spilled", "by_address", "listening" };
 	int err = 0;
 
+	if (run->table)
+		run->settings.more_sockets = run->table->settings.more_sockets;
 	for (unsigned i = 0; run->table && i < sizeof(names) / sizeof(names[0]) && !err; i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(run->object, names[i]);
 
-		err = map ? bpf_map__reuse_fd(map, probe_map_fd(run->table, names[i])) : 0;
+		if (map && probe_map_fd(run->table, names[i]) < 0)
+			err = bpf_map__set_autocreate(map, false);
+		else if (map)
+			err = bpf_map__reuse_fd(map, probe_map_fd(run->table, names[i]));
 	}
 	return err ? probe_fail(run, err, "cannot share the socket table: %s", strerror(-err)) : 0;
 }

@@ -35,6 +35,7 @@ struct way {
 /* An iterator over the elements of a map, whose rows are wire structs. */
 struct probe_walk {
 	const char *program, *map;
+	const char *in_use;	/* the map of a u32 that is 0 as long as there is nothing to read; NULL: read always */
 };
 
 struct probe {

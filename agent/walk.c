@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "walk.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,11 +34,20 @@ static void end_walk(struct probe_slot *slot)
 
 static void read_more(struct probe_slot *slot);
 
+static bool is_in_use(struct probe_run *run, const struct probe_walk *part)
+{
+	uint32_t key = 0, in_use = 1;
+
+	return !part->in_use || (!bpf_map_lookup_elem(probe_map_fd(run, part->in_use), &key, &in_use) && in_use);
+}
+
 /* The next iterator. */
 static void open_part(struct probe_slot *slot)
 {
-	const struct probe_walk *part = &slot->run.probe->walks[slot->walk.part];
+	const struct probe_walk *part;
 
+	while (part = &slot->run.probe->walks[slot->walk.part], part->program && !is_in_use(&slot->run, part))
+		slot->walk.part++;
 	if (!part->program) {
 		end_walk(slot);
 		return;

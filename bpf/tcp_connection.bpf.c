@@ -26,7 +26,7 @@ static __always_inline void on_connect(const struct sock *sk)
 	const struct socket_entry *found = settings.bytes ? sockets_find(sk) : NULL;
 
 	if (found && found->phase == PHASE_OPEN)	/* and not the first run of two */
-		count_missed_close();
+		count_missed_close(sk);
 	current_owner(&entry);
 	if (sockets_put(sk, &entry, BPF_ANY))
 		count_full();
@@ -90,7 +90,7 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 	if (!found || found->start_ns == start_ns)	/* accept took it from the queue just now */
 		return;
 	if (found->phase != PHASE_EARLY) {	/* its address was another socket's, of which the end was missed */
-		count_missed_close();
+		count_missed_close(sk);
 		sockets_remove(sk);
 	} else if (take_from_queue(sk))
 		on_handshake_end(sk, tcp, found, TCP_ESTABLISHED);

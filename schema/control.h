@@ -21,7 +21,8 @@ struct settings {
 	__u8 by_mntns_set;	/* --mntnsmap: only those in the map `mntns_set` */
 	__u8 bytes;		/* tcp_bytes runs */
 	__u8 by_address;	/* the table is asked for sockets by their addresses */
-	__u8 pad[2];
+	__u8 more_sockets;	/* the table has its second map */
+	__u8 pad;
 };
 _Static_assert(sizeof(struct settings) == 24, "no padding without a name");
 

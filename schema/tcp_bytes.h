@@ -24,6 +24,7 @@ struct tcp_bytes {
 	nl_id cookie;
 	nl_id netns;
 	nl_id cgroup;
+	__u64 told_key, told_start;	/* closed, and told of before: where in the map `told`, and since when; key 0: not */
 	nl_ip source_ip;
 	nl_ip destination_ip;
 	char process_name[COMM_LEN];
@@ -39,7 +40,37 @@ struct tcp_bytes {
 	__u8 role;
 	__u8 connection;
 };
-_Static_assert(sizeof(struct tcp_bytes) == 208, "the same size for BPF and the agent");
+_Static_assert(sizeof(struct tcp_bytes) == 224, "the same size for BPF and the agent");
+
+struct progress {
+	__u64 sent, received, retransmitted;
+	__u32 segments_sent, segments_received;
+};
+
+/* The map `told`, by the address of the kernel's struct sock. */
+struct told {
+	__u64 start_ns;		/* of the connection whose it is */
+	struct progress progress;
+};
+
+/* In `ret_grown` what `now` is more than `told`, member by member; `told` and `now` become the larger of both. */
+static inline __attribute__((always_inline)) void progress_advance(struct progress *told, struct progress *now, struct progress *ret_grown)
+{
+#define ADVANCE(member, is_more) do { \
+		ret_grown->member = 0; \
+		if (is_more) { \
+			ret_grown->member = now->member - told->member; \
+			told->member = now->member; \
+		} \
+	} while (0)
+	ADVANCE(sent, now->sent > told->sent);
+	ADVANCE(received, now->received > told->received);
+	ADVANCE(retransmitted, now->retransmitted > told->retransmitted);
+	ADVANCE(segments_sent, (__s32)(now->segments_sent - told->segments_sent) > 0);	/* they wrap */
+	ADVANCE(segments_received, (__s32)(now->segments_received - told->segments_received) > 0);
+#undef ADVANCE
+	*now = *told;
+}
 
 #ifndef __bpf__
 static const char *const connection_lives[] = { "open", "closed" };

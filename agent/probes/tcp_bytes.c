@@ -11,6 +11,26 @@
 
 extern const struct probe tcp_connection_probe;
 
+/* The programs tell all that a connection has moved when it is closed. Rings are not read while a walk reads, so none changes `told` now. */
+static void take_off_told(const struct probe_run *run, struct tcp_bytes *record)
+{
+	struct progress all = { record->sent, record->received, record->retransmitted, record->segments_sent, record->segments_received }, rest;
+	int map = probe_map_fd(run, "told");
+	struct told told;
+
+	if (!record->told_key || bpf_map_lookup_elem(map, &record->told_key, &told) || told.start_ns != record->told_start)
+		return;
+	bpf_map_delete_elem(map, &record->told_key);
+	progress_advance(&told.progress, &all, &rest);
+	record->sent = rest.sent;
+	record->received = rest.received;
+	record->retransmitted = rest.retransmitted;
+	record->segments_sent = rest.segments_sent;
+	record->segments_received = rest.segments_received;
+	record->sent_total = all.sent;
+	record->received_total = all.received;
+}
+
 /* Those of the walk have no time yet: they belong to the interval that has just ended. */
 static void complete(const struct probe_run *run, void *wire)
 {
@@ -19,6 +39,7 @@ static void complete(const struct probe_run *run, void *wire)
 	bool source_is_local = record->role != ROLE_SERVER;
 	uint64_t end = record->time.ns;
 
+	take_off_told(run, record);
 	if (record->connection == CONNECTION_OPEN) {
 		end = interval->start;
 		record->time = probe_start_of(interval);
@@ -41,17 +62,11 @@ static void tick(struct probe_run *run, uint64_t now)
 		log_error("tcp_bytes: cannot tell the walk its time: %s", strerror(errno));
 }
 
-static void emit_closed(struct probe_run *run, const void *record)
-{
-	run->sink(run, record);	/* the kernel's side has counted it */
-}
-
-/* What closed after the last walk, and of what the end was missed. */
 static void detached(struct probe_run *run)
 {
-	if (probe_iterate(run, "walk_closed", "closed", sizeof(struct tcp_bytes), emit_closed) ||
-	    probe_iterate(run, "find_missed", "sockets", 0, NULL))
-		log_error("tcp_bytes: connections that have just closed are not reported: %s", run->reason);
+	if (probe_iterate(run, "find_missed", "sockets", 0, NULL) ||
+	    (run->settings.more_sockets && probe_iterate(run, "find_missed", "more_sockets", 0, NULL)))
+		log_error("tcp_bytes: cannot tell of how many connections the end was missed: %s", run->reason);
 }
 
 const struct probe tcp_bytes_probe = {
@@ -62,7 +77,12 @@ const struct probe tcp_bytes_probe = {
 	.table = TABLE_BYTES,
 	.ring = "bytes_events",
 	.counters = "bytes_counters",
-	.walks = (const struct probe_walk[]){ { "walk_sockets", "sockets" }, { "walk_queue", "accept_queue" }, { "walk_closed", "closed" }, { 0 } },
+	.walks = (const struct probe_walk[]){
+		{ "walk_sockets", "sockets", NULL },
+		{ "walk_sockets", "more_sockets", ".bss.spilled" },
+		{ "walk_queue", "accept_queue", NULL },
+		{ 0 },
+	},
 	.tick = tick,
 	.complete = complete,
 	.detached = detached,

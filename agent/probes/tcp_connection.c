@@ -12,17 +12,22 @@ BPF_OBJECT(tcp_connection);
 
 /*
  * Entries of the socket table are allocated as they come, 120 bytes each; its buckets, 16 bytes a socket that there is room for, when it
- * is made: 0.2 % of the machine's memory, 1 to 16 MiB. Where programs may not allocate it is made whole, and smaller.
+ * is made: 0.05 % of the machine's memory, 1 to 16 MiB. A walk looks at every bucket, so most machines have no use for more than a
+ * smaller map before that. Where programs may not allocate there is one map, made whole.
  */
-#define MEMORY_PER_SOCKET 8192
+#define MEMORY_PER_SOCKET 32768
+#define FIRST_SOCKETS (1 << 15)
 #define MIN_SOCKETS (1 << 16)
 #define MAX_SOCKETS (1 << 20)
 
 static uint32_t table_size(void)
 {
-	uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE), sockets = bytes / MEMORY_PER_SOCKET;
+	uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+	uint32_t size = MIN_SOCKETS;
 
-	return sockets < MIN_SOCKETS ? MIN_SOCKETS : sockets > MAX_SOCKETS ? MAX_SOCKETS : sockets;
+	while (size < MAX_SOCKETS && size < bytes / MEMORY_PER_SOCKET)
+		size *= 2;
+	return size;
 }
 
 /* More of them, where a program is skipped not just because a softirq interrupts it, but as long as a task is preempted in it. */
@@ -45,17 +50,24 @@ static int drop_maps(struct probe_run *run, unsigned use, const char *const *nam
 	return err;
 }
 
+static int size_map(struct probe_run *run, const char *name, uint32_t size, bool allocates)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(run->object, name);
+
+	return bpf_map__set_max_entries(map, size) ?: bpf_map__set_map_flags(map, allocates ? BPF_F_NO_PREALLOC : 0);
+}
+
 static int size_tables(struct probe_run *run)
 {
-	static const char *const names[] = { "sockets", "told", "closed", "by_address" };
 	bool allocates = run->way->kind != WAY_KPROBE || kern_allocates_in_programs();
 	uint32_t size = allocates ? table_size() : MIN_SOCKETS;
-	int err = bpf_map__set_map_flags(bpf_object__find_map_by_name(run->object, "sockets"), allocates ? BPF_F_NO_PREALLOC : 0);
 
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]) && !err; i++)
-		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(run->object, names[i]), size);
-	return err ?: drop_maps(run, TABLE_BYTES, (const char *const[]){ "told", "telling", "closed", "bytes_events", "bytes_counters", "row_room", NULL }) ?:
-		      drop_maps(run, TABLE_ADDRESSES, (const char *const[]){ "by_address", NULL });
+	run->settings.more_sockets = allocates;
+	return size_map(run, "sockets", allocates ? FIRST_SOCKETS : size, allocates) ?: size_map(run, "more_sockets", size, true) ?:
+	       size_map(run, "told", size, true) ?: size_map(run, "by_address", size, true) ?:
+	       (allocates ? 0 : bpf_map__set_autocreate(bpf_object__find_map_by_name(run->object, "more_sockets"), false)) ?:
+	       drop_maps(run, TABLE_BYTES, (const char *const[]){ "told", "telling", "bytes_events", "bytes_counters", "row_room", NULL }) ?:
+	       drop_maps(run, TABLE_ADDRESSES, (const char *const[]){ "by_address", NULL });
 }
 
 static int configure(struct probe_run *run)
@@ -70,7 +82,7 @@ static int configure(struct probe_run *run)
 	if (!err && run->settings.bytes)
 		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(run->object, "bytes_events"), run->config->ring_bytes) ?:
 		      probe_load_only(run, "walk_sockets") ?: probe_load_only(run, "walk_queue") ?:
-		      probe_load_only(run, "walk_closed") ?: probe_load_only(run, "find_missed");
+		      probe_load_only(run, "find_missed");
 	run->settings.cookies = kern_has_socket_cookie();
 	/* io_uring's accept; its completion event has had this shape (ring, request, cqe) since 6.15; up to 5.13 the third is a number */
 	if (!err && run->way->kind == WAY_TRACEPOINT && kern_tracepoint_takes("io_uring_complete", 2, "io_uring_cqe"))

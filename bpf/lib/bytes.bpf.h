@@ -3,9 +3,10 @@
  * tcp_bytes, from the counters that the kernel keeps in struct tcp_sock: nothing runs when packets do. A walk over the socket
  * table (and the accept queues) tells each interval what has grown; CLOSE tells the rest.
  *
- * `told` holds what records have told of a connection so far. Only walks make, change and delete it, one at a time, so it needs no
- * lock: a connection that no walk has told of is told at CLOSE, whole; of one that a walk has told of, CLOSE leaves its end in
- * `closed`, for the next walk to tell the rest. Walk and CLOSE agree by `telling`: see begin_telling() in bytes_walk.bpf.h.
+ * `told` holds what the records of walks have told of a connection. Only walks write to it, one at a time, so it needs no lock. What
+ * CLOSE tells is all that the connection has moved; the agent takes off what is in `told`, when no walk is reading. Walk and CLOSE agree
+ * by `telling`: see begin_telling() in bytes_walk.bpf.h. Who deletes from `told` while a walk has the element does no harm: nobody
+ * else puts another there.
  *
  * A walk reads while packets change what it reads. It may see less than there is (that is told by the next one), never more:
  *   received   bytes_received counts a FIN as 1. It is read before SOCK_DONE, which the kernel sets right after.
@@ -23,16 +24,6 @@
 COUNTERS(bytes_counters);
 RING(bytes_events);
 
-struct progress {
-	__u64 sent, received, retransmitted;
-	__u32 segments_sent, segments_received;
-};
-
-struct told {
-	__u64 start_ns;		/* whose it is */
-	struct progress progress;
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1 << 16);	/* the agent makes it as large as the socket table */
@@ -48,25 +39,6 @@ struct {
 	__type(key, __u64);
 	__type(value, __u8);
 } telling SEC(".maps");
-
-/* The end of a connection. */
-struct closed {
-	struct progress progress;
-	struct socket_entry entry;
-	struct view view;
-	__u64 cgroup;
-	__u64 time_ns;
-	__u32 srtt_us;
-	__u32 is_wanted;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1 << 16);	/* as `told` */
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u64);
-	__type(value, struct closed);
-} closed SEC(".maps");
 
 static __always_inline bool has_own_fin(__u8 state)
 {
@@ -93,16 +65,6 @@ static __always_inline bool read_progress(const struct tcp_sock *tcp, bool known
 	return known || (OF(tcp, snd_una) == unacked && OF(tcp, bytes_acked) == acked);
 }
 
-static __always_inline __u64 grown(__u64 now, __u64 was)
-{
-	return now > was ? now - was : 0;
-}
-
-static __always_inline __u32 grown_segments(__u32 now, __u32 was)
-{
-	return (__s32)(now - was) > 0 ? now - was : 0;	/* they wrap */
-}
-
 static __always_inline struct told *find_told(const struct sock *sk, __u64 start_ns)
 {
 	__u64 key = (__u64)sk;
@@ -111,46 +73,22 @@ static __always_inline struct told *find_told(const struct sock *sk, __u64 start
 	return found && found->start_ns == start_ns ? found : NULL;
 }
 
-/* What has grown since the last record, or the beginning (NULL); it counts as told, and `now` becomes all that is. */
-static __always_inline void advance(struct told *told, struct progress *now, struct progress *ret_grown)
+static __always_inline void fill_bytes(struct tcp_bytes *r, const struct view *view, const struct socket_entry *entry,
+				       const struct progress *now, const struct progress *grown)
 {
-	if (!told) {
-		*ret_grown = *now;
-		return;
-	}
-	ret_grown->sent = grown(now->sent, told->progress.sent);
-	ret_grown->received = grown(now->received, told->progress.received);
-	ret_grown->retransmitted = grown(now->retransmitted, told->progress.retransmitted);
-	ret_grown->segments_sent = grown_segments(now->segments_sent, told->progress.segments_sent);
-	ret_grown->segments_received = grown_segments(now->segments_received, told->progress.segments_received);
-	told->progress.sent += ret_grown->sent;
-	told->progress.received += ret_grown->received;
-	told->progress.retransmitted += ret_grown->retransmitted;
-	told->progress.segments_sent += ret_grown->segments_sent;
-	told->progress.segments_received += ret_grown->segments_received;
-	*now = told->progress;
-}
-
-/* `end`: or how far it is. */
-static __always_inline void fill_bytes(struct tcp_bytes *r, const struct closed *end, const struct progress *grown, __u8 life)
-{
-	const struct socket_entry *entry = &end->entry;
-	const struct view *view = &end->view;
 	bool is_server = entry->role == ROLE_SERVER;
 
 	__builtin_memset(r, 0, sizeof(*r));
-	r->time.ns = end->time_ns;
 	r->sent = grown->sent;
 	r->retransmitted = grown->retransmitted;
 	r->received = grown->received;
-	r->sent_total = end->progress.sent;
-	r->received_total = end->progress.received;
+	r->sent_total = now->sent;
+	r->received_total = now->received;
 	r->segments_sent = grown->segments_sent;
 	r->segments_received = grown->segments_received;
-	r->srtt_ns = (end->srtt_us >> 3) * 1000ull;
 	r->cookie.value = view->cookie;
 	r->netns.value = view->netns;
-	r->cgroup.value = end->cgroup;
+	r->cgroup.value = cgroup_id(view->cgroup);
 	r->source_ip = is_server ? view->remote_ip : view->local_ip;
 	r->destination_ip = is_server ? view->local_ip : view->remote_ip;
 	r->source_port = is_server ? view->remote_port : view->local_port;
@@ -162,7 +100,6 @@ static __always_inline void fill_bytes(struct tcp_bytes *r, const struct closed 
 	r->family = view->family;
 	r->role = entry->role;
 	r->direction = is_server ? DIRECTION_INGRESS : entry->role == ROLE_CLIENT ? DIRECTION_EGRESS : DIRECTION_UNKNOWN;
-	r->connection = life;
 }
 
 /* Counts a record and whether filters refuse it. */
@@ -194,50 +131,57 @@ static __always_inline bool end_connection(const struct sock *sk, int from, stru
 	queued = bpf_map_lookup_elem(&accept_queue, &key);
 	if (queued)
 		queued->is_closed = true;
-	ret_entry->start_ns = queued ? queued->record.time.ns : 0;
-	ret_entry->role = ROLE_SERVER;
+	*ret_entry = (struct socket_entry){ .start_ns = queued ? queued->record.time.ns : 0, .role = ROLE_SERVER };
 	return queued || from == TCP_SYN_RECV;	/* of Fast Open: closed before the end of the handshake */
 }
 
-static __always_inline void tell_closed(const struct closed *end)
+static __always_inline void forget_told(const struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+
+	bpf_map_delete_elem(&told, &key);
+}
+
+/* False: there is no record. */
+static __always_inline bool tell_closed(const struct tcp_sock *tcp, const struct socket_entry *entry, const struct progress *now, __u64 told_key)
 {
 	struct tcp_bytes *r;
+	struct view view;
 
-	if (!end->is_wanted)
-		return;
+	look((const struct sock *)tcp, true, &view);
+	if (!admit_bytes(&view, entry))
+		return false;
 	r = bpf_ringbuf_reserve(&bytes_events, sizeof(*r), 0);
 	if (!r) {
 		COUNT_IN(bytes_counters, ring_full, 1);
-		return;
+		return false;
 	}
-	fill_bytes(r, end, &end->progress, CONNECTION_CLOSED);
+	fill_bytes(r, &view, entry, now, now);
+	r->time.ns = bpf_ktime_get_ns();
+	r->told_key = told_key;
+	r->told_start = entry->start_ns;
+	r->srtt_ns = (tcp->srtt_us >> 3) * 1000ull;
+	r->connection = CONNECTION_CLOSED;
 	ring_submit(&bytes_events, r, sizeof(*r));
+	return true;
 }
 
 /* Before the socket leaves the table. */
 static __always_inline void bytes_on_close(const struct sock *sk, const struct tcp_sock *tcp, int from)
 {
-	bool has_been_told, has_moved;
+	struct socket_entry entry;
+	struct progress now;
+	bool has_been_told;
 	__u64 key = (__u64)sk;
-	struct closed end;
 
-	__builtin_memset(&end, 0, sizeof(end));
-	if (!end_connection(sk, from, &end.entry))
+	if (!end_connection(sk, from, &entry))
 		return;
-	has_been_told = !bpf_map_delete_elem(&telling, &key) || find_told(sk, end.entry.start_ns);
-	read_progress(tcp, true, end.entry.role == ROLE_CLIENT, &end.progress);
-	has_moved = end.progress.sent || end.progress.received;
-	if (!has_moved && !has_been_told)
+	has_been_told = !bpf_map_delete_elem(&telling, &key) || find_told(sk, entry.start_ns);
+	read_progress(tcp, true, entry.role == ROLE_CLIENT, &now);
+	if ((now.sent || now.received) && tell_closed(tcp, &entry, &now, has_been_told ? key : 0))
 		return;
-	look((const struct sock *)tcp, true, &end.view);
-	end.cgroup = cgroup_id(end.view.cgroup);
-	end.time_ns = bpf_ktime_get_ns();
-	end.srtt_us = tcp->srtt_us;
-	end.is_wanted = has_moved && admit_bytes(&end.view, &end.entry);
-	if (!has_been_told)
-		tell_closed(&end);
-	else if (bpf_map_update_elem(&closed, &key, &end, BPF_ANY) && end.is_wanted)
-		COUNT_IN(bytes_counters, map_full, 1);
+	if (has_been_told)
+		forget_told(sk);
 }
 
 /* A connection that a table has no room for. */
@@ -252,10 +196,11 @@ static __always_inline void count_full(void)
 }
 
 /* A socket begins anew that is in the table: its end was missed, and with it perhaps a last record. */
-static __always_inline void count_missed_close(void)
+static __always_inline void count_missed_close(const struct sock *sk)
 {
 	if (!settings.bytes)
 		return;
+	forget_told(sk);
 	COUNT_IN(bytes_counters, produced, 1);
 	COUNT_IN(bytes_counters, missed, 1);
 }

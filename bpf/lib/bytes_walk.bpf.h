@@ -20,13 +20,6 @@ static __always_inline bool bytes_on_found(const struct sock *sk, const struct s
 	return !bpf_map_update_elem(&told, &key, &before, BPF_ANY);
 }
 
-static __always_inline void forget_told(const struct sock *sk)
-{
-	__u64 key = (__u64)sk;
-
-	bpf_map_delete_elem(&told, &key);
-}
-
 /* An entry of which the socket is closed: its end was missed, or it is just being entered; then the next walk does not find it. */
 static __always_inline void judge_stale(struct socket_entry *entry, const struct sock *sk)
 {
@@ -35,21 +28,16 @@ static __always_inline void judge_stale(struct socket_entry *entry, const struct
 		return;
 	}
 	if (entry->phase == PHASE_OPEN)
-		count_missed_close();
-	forget_told(sk);
+		count_missed_close(sk);
 	sockets_remove(sk);
 }
 
-/* The walk's rows: too large for the stack; there is one walk at a time. */
-struct row_room {
-	struct tcp_bytes row;
-	struct closed end;
-};
+/* The walk's row: too large for the stack; there is one walk at a time. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct row_room);
+	__type(value, struct tcp_bytes);
 } row_room SEC(".maps");
 
 __u64 walk_began SEC(".bss.walk_began");
@@ -78,7 +66,7 @@ static __always_inline struct told *begin_telling(const struct sock *sk, __u64 s
 	__u64 key = (__u64)sk;
 	__u8 yes = 1;
 
-	if (bpf_map_lookup_elem(&closed, &key))	/* the end of another connection is still to be told: this one has time until the next walk */
+	if (bpf_map_lookup_elem(&told, &key))	/* another connection's, of which the agent has still to read the end: the next walk tells of this one */
 		return NULL;
 	if (bpf_map_update_elem(&telling, &key, &yes, BPF_NOEXIST))
 		return NULL;
@@ -95,35 +83,28 @@ static __always_inline bool has_news(const struct told *told, const struct progr
 	return now->sent > told->progress.sent || now->received > told->progress.received || now->retransmitted > told->progress.retransmitted;
 }
 
-static __always_inline struct row_room *find_room(struct seq_file *seq)
-{
-	struct row_room *room;
-	__u32 zero = 0;
-
-	room = bpf_map_lookup_elem(&row_room, &zero);
-	if (!room || seq->size - seq->count > sizeof(room->row))
-		return room;
-	bpf_seq_write(seq, &room->row, sizeof(room->row));	/* tells the kernel that there is no room: the element comes again */
-	return NULL;
-}
-
-/* `entry` is a copy. */
+/* `entry` is a copy. What has no room in this read is shown to the walk again. */
 static __always_inline void walk_socket(struct seq_file *seq, const struct sock *sk, const struct socket_entry *entry)
 {
 	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
 	struct progress now, grown;
-	struct row_room *room;
+	struct tcp_bytes *row;
 	struct told *told;
 	struct view view;
+	__u32 zero = 0;
 
 	if (entry->start_ns > walk_began)	/* its records begin in the next interval */
 		return;
 	told = find_told(sk, entry->start_ns);
 	if (!read_progress(tcp, false, entry->role == ROLE_CLIENT, &now) || !has_news(told, &now) || !is_tcp(sk))
 		return;
-	room = find_room(seq);
-	if (!room)
+	row = bpf_map_lookup_elem(&row_room, &zero);
+	if (!row)
 		return;
+	if (seq->size - seq->count <= sizeof(*row)) {
+		bpf_seq_write(seq, row, sizeof(*row));	/* tells the kernel that there is no room */
+		return;
+	}
 	look(sk, false, &view);
 	if (!is_open(sk, entry->start_ns))	/* and its memory may have been another's when it was read */
 		return;
@@ -131,17 +112,13 @@ static __always_inline void walk_socket(struct seq_file *seq, const struct sock 
 		told = begin_telling(sk, entry->start_ns);
 	if (!told)
 		return;
-	advance(told, &now, &grown);
+	progress_advance(&told->progress, &now, &grown);
 	if (!admit_bytes(&view, entry))
 		return;
-	room->end.progress = now;
-	room->end.entry = *entry;
-	room->end.view = view;
-	room->end.cgroup = cgroup_id(view.cgroup);
-	room->end.srtt_us = BPF_CORE_READ(tcp, srtt_us);
-	room->end.time_ns = 0;
-	fill_bytes(&room->row, &room->end, &grown, CONNECTION_OPEN);
-	bpf_seq_write(seq, &room->row, sizeof(room->row));
+	fill_bytes(row, &view, entry, &now, &grown);
+	row->srtt_ns = (BPF_CORE_READ(tcp, srtt_us) >> 3) * 1000ull;
+	row->connection = CONNECTION_OPEN;
+	bpf_seq_write(seq, row, sizeof(*row));
 }
 
 SEC("?iter/bpf_map_elem")
@@ -181,32 +158,6 @@ int walk_queue(struct bpf_iter__bpf_map_elem *ctx)
 	return 0;
 }
 
-/* Last, and once more when nothing closes unseen any more. */
-SEC("?iter/bpf_map_elem")
-int walk_closed(struct bpf_iter__bpf_map_elem *ctx)
-{
-	struct closed *end = ctx->value;
-	__u64 *key = ctx->key, sk;
-	struct progress grown;
-	struct row_room *room;
-
-	if (!key || !end)
-		return 0;
-	room = find_room(ctx->meta->seq);
-	if (!room)
-		return 0;
-	sk = *key;
-	room->end = *end;
-	advance(find_told((const struct sock *)sk, end->entry.start_ns), &room->end.progress, &grown);
-	forget_told((const struct sock *)sk);
-	bpf_map_delete_elem(&closed, &sk);
-	if (!room->end.is_wanted)
-		return 0;
-	fill_bytes(&room->row, &room->end, &grown, CONNECTION_CLOSED);
-	bpf_seq_write(ctx->meta->seq, &room->row, sizeof(room->row));
-	return 0;
-}
-
 /* At the end: what is closed by now and still in the table. */
 SEC("?iter/bpf_map_elem")
 int find_missed(struct bpf_iter__bpf_map_elem *ctx)
@@ -215,7 +166,7 @@ int find_missed(struct bpf_iter__bpf_map_elem *ctx)
 	__u64 *key = ctx->key;
 
 	if (key && entry && entry->phase == PHASE_OPEN && BPF_CORE_READ((const struct sock *)*key, __sk_common.skc_state) == TCP_CLOSE)
-		count_missed_close();
+		count_missed_close((const struct sock *)*key);
 	return 0;
 }
 #endif

@@ -7,6 +7,8 @@
  * accept, and at start for sockets that are open already; it ends when the socket reaches CLOSE, which the kernel tells
  * exactly once. The cgroup is the socket's own: read it from there.
  *
+ * It is two maps, because a walk looks at every bucket of one: the second, large one is used when the first is full.
+ *
  * Members of a struct sock that the verifier knows (an argument of a tp_btf program: `known`) are read directly, which costs next
  * to nothing; of one that is a mere number by bpf_probe_read_kernel(), some 40 ns a member.
  */
@@ -16,26 +18,46 @@
 #include "probe.bpf.h"
 #include "../../schema/connection.h"
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1 << 16);	/* size and flags are the agent's choice */
-	__type(key, __u64);
-	__type(value, struct socket_entry);
-} sockets SEC(".maps");
+#define SOCKETS(name) struct { \
+	__uint(type, BPF_MAP_TYPE_HASH); \
+	__uint(max_entries, 1 << 16);	/* size and flags are the agent's choice */ \
+	__type(key, __u64); \
+	__type(value, struct socket_entry); \
+} name SEC(".maps")
+
+SOCKETS(sockets);
+SOCKETS(more_sockets);
+
+__u32 sockets_spilled SEC(".bss.spilled");	/* more_sockets is in use */
 
 static __always_inline struct socket_entry *sockets_find(const struct sock *sk)
 {
 	__u64 key = (__u64)sk;
+	struct socket_entry *found = bpf_map_lookup_elem(&sockets, &key);
 
-	return bpf_map_lookup_elem(&sockets, &key);
+	if (!found && settings.more_sockets && sockets_spilled)
+		found = bpf_map_lookup_elem(&more_sockets, &key);
+	return found;
+}
+
+static __always_inline long sockets_put_more(const struct sock *sk, const struct socket_entry *entry, __u64 flags)
+{
+	__u64 key = (__u64)sk;
+
+	sockets_spilled = true;
+	return bpf_map_update_elem(&more_sockets, &key, entry, flags);
 }
 
 /* 0 or a negative errno: -EEXIST under BPF_NOEXIST, else the table is full. */
 static __always_inline long sockets_put(const struct sock *sk, const struct socket_entry *entry, __u64 flags)
 {
 	__u64 key = (__u64)sk;
+	long err;
 
-	return bpf_map_update_elem(&sockets, &key, entry, flags);
+	if (settings.more_sockets && sockets_spilled && bpf_map_lookup_elem(&more_sockets, &key))
+		return sockets_put_more(sk, entry, flags);
+	err = bpf_map_update_elem(&sockets, &key, entry, flags);
+	return err && err != -EEXIST && settings.more_sockets ? sockets_put_more(sk, entry, flags) : err;
 }
 
 /* True if it was there. */
@@ -43,7 +65,7 @@ static __always_inline bool sockets_remove(const struct sock *sk)
 {
 	__u64 key = (__u64)sk;
 
-	return !bpf_map_delete_elem(&sockets, &key);
+	return !bpf_map_delete_elem(&sockets, &key) || (settings.more_sockets && sockets_spilled && !bpf_map_delete_elem(&more_sockets, &key));
 }
 
 /*

@@ -63,9 +63,10 @@ void loop_take_record(struct probe_run *run, const void *wire)
 	struct probe_slot *slot = run->context;
 	struct agent *agent = slot->agent;
 	uint64_t completed[MAX_WIRE / 8];
+	uint64_t weight = probe_weight(run, wire);
 
 	if (agent->config->count && agent->probe_records == agent->config->count) {
-		run->refused++;
+		run->refused += weight;
 		return;
 	}
 	if (run->probe->complete) {
@@ -74,10 +75,10 @@ void loop_take_record(struct probe_run *run, const void *wire)
 		wire = completed;
 	}
 	if (!write_record(agent, slot->dataset, wire)) {
-		run->lost_by[LOST_LINE_TOO_LONG]++;
+		run->lost_by[LOST_LINE_TOO_LONG] += weight;
 		return;
 	}
-	run->emitted++;
+	run->emitted += weight;
 	agent->probe_records++;
 }
 
@@ -207,13 +208,25 @@ static void on_tick(uv_timer_t *timer)
 	loop_flush(agent);
 }
 
+static void collect_all(struct agent *agent)
+{
+	for (unsigned i = 0; i < agent->n_slots; i++) {
+		struct probe_run *run = &agent->slots[i].run;
+
+		if (agent->slots[i].attached && run->probe->collect)
+			run->probe->collect(run, false);
+	}
+}
+
 static void on_second(uv_timer_t *timer)
 {
 	struct agent *agent = timer->data;
 
 	clock_sample();
-	if (!output_blocks(agent->output))
+	if (!output_blocks(agent->output)) {
+		collect_all(agent);
 		report_losses(agent);
+	}
 	loop_flush(agent);
 }
 
@@ -275,6 +288,8 @@ static bool rings_empty(struct agent *agent)
 		if (!slot->attached || !slot->run.ring)
 			continue;
 		drain(slot);
+		if (slot->run.probe->collect)
+			slot->run.probe->collect(&slot->run, true);
 		probe_read_totals(&slot->run, &totals);
 		empty = empty && !totals.in_flight && !ring_pending(slot->run.ring);
 	}
@@ -345,9 +360,8 @@ static bool count_as_lost(void *context, const void *record, size_t size)
 {
 	struct probe_slot *slot = context;
 
-	(void)record;
 	(void)size;
-	slot->run.lost_by[LOST_SHUTDOWN]++;
+	slot->run.lost_by[LOST_SHUTDOWN] += probe_weight(&slot->run, record);
 	return true;
 }
 

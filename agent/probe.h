@@ -62,6 +62,8 @@ struct probe {
 	void (*tick)(struct probe_run *run, uint64_t now);	/* every interval, and at the end; before its walks */
 	const struct probe_walk *walks;				/* every interval, and at the end, read beside the loop; ends with an empty one */
 	void (*complete)(const struct probe_run *run, void *wire);	/* fills what the kernel's side leaves to the agent */
+	void (*collect)(struct probe_run *run, bool last);	/* every second, and at the end until nothing is in flight: records that gather in the kernel */
+	uint64_t (*weight)(const void *wire);			/* how many events a record stands for; NULL: one */
 	void (*detached)(struct probe_run *run);		/* before the ring is drained for the last time */
 	void (*release)(struct probe_run *run);
 };
@@ -126,6 +128,7 @@ void probe_free(struct probe_run *run);
 void probe_read_totals(struct probe_run *run, struct probe_totals *ret_totals);
 /* A record that the agent made itself (interval probes). */
 void probe_emit(struct probe_run *run, const void *wire);
+uint64_t probe_weight(const struct probe_run *run, const void *wire);
 /* A new interval begins; its start as the records have it, so that it is the @timestamp of those before to the nanosecond. */
 void probe_begin_interval(struct probe_run *run, uint64_t now);
 nl_time probe_start_of(const struct interval *interval);

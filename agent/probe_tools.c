@@ -17,9 +17,14 @@ int probe_map_fd(const struct probe_run *run, const char *map)
 	return bpf_object__find_map_fd_by_name(run->object, map);
 }
 
+uint64_t probe_weight(const struct probe_run *run, const void *wire)
+{
+	return run->probe->weight ? run->probe->weight(wire) : 1;
+}
+
 void probe_emit(struct probe_run *run, const void *wire)
 {
-	run->produced_here++;
+	run->produced_here += probe_weight(run, wire);
 	run->sink(run, wire);
 }
 

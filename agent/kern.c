@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../schema/control.h"
+
 static struct btf *kernel_btf;
 static bool btf_asked;
 
@@ -94,6 +96,15 @@ bool kern_tracepoint_takes(const char *tracepoint, int parameter, const char *ty
 	return taken && btf_is_struct(taken) && !strcmp(btf__name_by_offset(kernel_btf, taken->name_off), type);
 }
 
+void kern_enum(const char *name, void (*take)(void *context, const char *name, uint32_t value), void *context)
+{
+	int id = find(name, BTF_KIND_ENUM);
+	const struct btf_type *type = id < 0 ? NULL : btf__type_by_id(kernel_btf, id);
+
+	for (unsigned i = 0; type && i < btf_vlen(type); i++)
+		take(context, btf__name_by_offset(kernel_btf, btf_enum(type)[i].name_off), btf_enum(type)[i].val);
+}
+
 /* errno, negative; one of the kernel's own errors has no name outside of it. */
 static int named_error(void)
 {
@@ -164,6 +175,50 @@ int kern_symbol(const char *kallsyms, const char *function, char *ret_symbol, si
 	}
 	fclose(file);
 	return err;
+}
+
+static bool mentions(const char *line, const char *const *functions)
+{
+	for (; *functions; functions++)
+		if (strstr(line, *functions))
+			return true;
+	return false;
+}
+
+static bool is_one_of(const char *symbol, const char *const *functions)
+{
+	for (; *functions; functions++) {
+		size_t len = strlen(*functions);
+
+		if (!strncmp(symbol, *functions, len) && (!symbol[len] || !strcmp(symbol + len, ".cold")))
+			return true;
+	}
+	return false;
+}
+
+unsigned kern_code(const char *kallsyms, const char *const *functions, struct code_range *ret_ranges, unsigned size)
+{
+	FILE *file = fopen(kallsyms, "r");
+	char line[256], symbol[128];
+	unsigned long long address;
+	struct code_range *open = NULL;
+	unsigned n = 0;
+
+	while (file && fgets(line, sizeof(line), file)) {	/* sorted by address: a function ends where the next symbol begins */
+		if ((!open && !mentions(line, functions)) || sscanf(line, "%llx %*1[a-zA-Z] %127s", &address, symbol) != 2 || !address)
+			continue;
+		if (open && address > open->start) {
+			open->end = address;
+			open = NULL;
+		}
+		if (!open && n < size && is_one_of(symbol, functions)) {
+			open = &ret_ranges[n++];
+			*open = (struct code_range){ address, ~0ull };
+		}
+	}
+	if (file)
+		fclose(file);
+	return n;
 }
 
 bool kern_has_socket_cookie(void)

@@ -17,6 +17,8 @@ bool kern_has_function(const char *function);
 bool kern_has_tracepoint(const char *tracepoint);
 /* Whether a parameter, counted from 0, is a pointer to that struct. */
 bool kern_tracepoint_takes(const char *tracepoint, int parameter, const char *type);
+/* Gives each value of an enum to `take`; none if the kernel has no such enum. */
+void kern_enum(const char *name, void (*take)(void *context, const char *name, uint32_t value), void *context);
 
 /* 0 if the hook can be attached to here, else a negative errno. */
 int kern_try_fentry(const char *function);
@@ -27,6 +29,13 @@ int kern_try_kprobe(void);
  * static function's parameters. -ENOENT: there is none, so it was inlined.
  */
 int kern_symbol(const char *kallsyms, const char *function, char *ret_symbol, size_t size);
+
+/*
+ * Where the code of functions is, by a file like /proc/kallsyms, what the compiler has put apart of each (name.cold) included. Returns how
+ * many ranges were found, at most `size`; 0 where the kernel hides its addresses.
+ */
+struct code_range;
+unsigned kern_code(const char *kallsyms, const char *const *functions, struct code_range *ret_ranges, unsigned size);
 
 /* Whether a task can be preempted while a program runs in it at a tracepoint (not in 6.18, in 7.3): the kernel guards them by SRCU then. */
 bool kern_preempts_tracepoints(void);

@@ -26,6 +26,11 @@ struct settings {
 };
 _Static_assert(sizeof(struct settings) == 24, "no padding without a name");
 
+/* Where a function's code is. */
+struct code_range {
+	__u64 start, end;
+};
+
 /* Per CPU, one element; totals since load. produced = in records or on the way + filtered + ring_full + map_full + missed. */
 struct counters {
 	__u64 produced;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The symbol of a kernel function, which the compiler may have given a suffix. */
+/* The symbol of a kernel function, which the compiler may have given a suffix, and where its code is. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "../../agent/kern.h"
+#include "../../schema/control.h"
 #include "unit.h"
 
 static const char KALLSYMS[] =
@@ -19,6 +20,15 @@ static const char KALLSYMS[] =
 	"ffffffff81000070 t tcp_queue_rcv\n"
 	"0000000000000000 W weak\n"
 	"ffffffffc0000000 t in_module.isra.0\t[veth]\n";
+
+static const char CODE[] =
+	"ffffffff81000000 T _stext\n"
+	"ffffffff81000100 T tcp_v4_rcv\n"
+	"ffffffff81000100 T __pi_tcp_v4_rcv\n"
+	"ffffffff81000180 t tcp_v4_rcv_more\n"
+	"ffffffff81000200 t tcp_v4_rcv.cold\n"
+	"ffffffff81000210 T tcp_v6_rcv\n"
+	"ffffffff81000300 D data\n";
 
 static void find(const char *function, const char *expected)
 {
@@ -66,10 +76,51 @@ static void test_no_file(void **state)
 	assert_int_equal(kern_symbol("/nonexistent", "ip_rcv", symbol, sizeof(symbol)), -ENOENT);
 }
 
+static unsigned code(const char *kallsyms, size_t size, struct code_range *ret_ranges, unsigned room)
+{
+	static const char *const functions[] = { "tcp_v4_rcv", "tcp_v6_rcv", NULL };
+	char path[] = "/tmp/netline-kallsyms-XXXXXX";
+	int fd = mkstemp(path);
+	unsigned n;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, kallsyms, size), size);
+	close(fd);
+	n = kern_code(path, functions, ret_ranges, room);
+	unlink(path);
+	return n;
+}
+
+static void test_code(void **state)
+{
+	static const struct code_range expected[] = {
+		{ 0xffffffff81000100, 0xffffffff81000180 }, { 0xffffffff81000200, 0xffffffff81000210 }, { 0xffffffff81000210, 0xffffffff81000300 },
+	};
+	struct code_range ranges[4];
+
+	(void)state;
+	assert_int_equal(code(CODE, sizeof(CODE) - 1, ranges, 4), 3);
+	assert_memory_equal(ranges, expected, sizeof(expected));
+	assert_int_equal(code(CODE, sizeof(CODE) - 1, ranges, 1), 1);
+	assert_memory_equal(ranges, expected, sizeof(expected[0]));
+}
+
+/* The kernel hides its addresses, or its symbols. */
+static void test_code_is_hidden(void **state)
+{
+	static const char hidden[] = "0000000000000000 T tcp_v4_rcv\n0000000000000000 T tcp_v6_rcv\n";
+	struct code_range ranges[4];
+
+	(void)state;
+	assert_int_equal(code(hidden, sizeof(hidden) - 1, ranges, 4), 0);
+	assert_int_equal(kern_code("/nonexistent", (const char *const[]){ "tcp_v4_rcv", NULL }, ranges, 4), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exact), cmocka_unit_test(test_suffix), cmocka_unit_test(test_none), cmocka_unit_test(test_no_file),
+		cmocka_unit_test(test_code), cmocka_unit_test(test_code_is_hidden),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

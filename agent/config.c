@@ -219,6 +219,7 @@ static const struct option_row option_rows[] = {
 	{ "cgroup", 0, "PATH|ID", "only sockets of this cgroup (v2) and of those below it", .parse = parse_cgroup_option, .filter = FILTER_CGROUP },
 	{ "cgroupmap", 0, "PATH", "only sockets of the cgroups (v2) whose ids are keys of this pinned hash map", .parse = parse_cgroup_map, .filter = FILTER_CGROUP_SET },
 	{ "mntnsmap", 0, "PATH", "only sockets whose owner's mount namespace is a key of this pinned hash map", .parse = parse_mntns_map, .filter = FILTER_MNTNS_SET },
+	{ "duplicates", 0, NULL, "tcp_inerrs: report ordinary duplicates and keepalives, too", .flag = offsetof(struct config, duplicates) },
 	{ "interval", 'i', "SEC", "time between records of interval probes (default 1, fractions allowed)", .parse = parse_interval },
 	{ "attach", 0, "fentry|kprobe|tracepoint", "attach to the kernel in this way only", .parse = parse_way },
 	{ "output", 'o', "SPEC", "where records go: stdout[,agent=yes|no][,full=block|drop-oldest|drop-newest][,queue=SIZE][,probes=A+B]", .parse = parse_output },

@@ -49,6 +49,7 @@ struct config {
 	uint8_t actions;		/* bits of enum connection_action */
 	uint64_t cgroup;		/* id */
 	const char *cgroup_map, *mntns_map;	/* paths of pinned sets */
+	bool duplicates;
 	enum probe_way way;		/* WAY_NONE: the best that there is */
 
 	uint64_t interval_ns;

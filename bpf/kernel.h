@@ -21,6 +21,8 @@
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define IPPROTO_TCP 6
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
 #define S_IFMT 00170000
 #define S_IFSOCK 0140000
 #define EEXIST 17
@@ -55,7 +57,9 @@ struct in6_addr { union { __u32 u6_addr32[4]; } in6_u; };
 
 /* namespaces and cgroups */
 struct ns_common { unsigned int inum; };
-struct net { struct ns_common ns; };
+struct hlist_node { struct hlist_node *next; };
+struct hlist_head { struct hlist_node *first; };
+struct net { struct ns_common ns; struct hlist_head *dev_index_head; };
 struct mnt_namespace { struct ns_common ns; };
 struct nsproxy { struct mnt_namespace *mnt_ns; };
 typedef struct { struct net *net; } possible_net_t;
@@ -89,6 +93,7 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
 	atomic64_t skc_cookie;
 	unsigned long skc_flags;
+	struct sock *skc_listener;	/* of a request */
 };
 struct sock {
 	struct sock_common __sk_common;
@@ -98,9 +103,13 @@ struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 };
 struct inet_sock { struct sock sk; __u16 inet_sport; };
+struct tcp_sack_block { __u32 start_seq, end_seq; };
+struct tcp_options_received { int ts_recent_stamp; __u32 ts_recent; __u8 num_sacks; };
 struct tcp_sock {
 	__u64 bytes_received, bytes_acked, bytes_retrans;
-	__u32 snd_nxt, snd_una, write_seq, segs_in, segs_out, srtt_us;
+	__u32 snd_nxt, snd_una, write_seq, segs_in, segs_out, srtt_us, rcv_nxt, rcv_wup, rcv_wnd, max_window;
+	struct tcp_options_received rx_opt;
+	struct tcp_sack_block selective_acks[4];
 };
 
 /* io_uring */
@@ -111,19 +120,25 @@ struct io_ring_ctx;
 
 /* packets and NICs */
 struct skb_shared_info { unsigned short gso_size, gso_segs; unsigned int gso_type; };
+enum skb_drop_reason { SKB_NOT_DROPPED_YET };
+struct dst_entry { struct net_device *dev; };
 struct net_device {
 	char name[16];
+	struct hlist_node index_hlist;
 	int ifindex;
-	unsigned int real_num_tx_queues, real_num_rx_queues;
+	unsigned int flags, real_num_tx_queues, real_num_rx_queues;
 	possible_net_t nd_net;
 };
 struct sk_buff {
 	struct net_device *dev;
-	unsigned int len;
-	__u16 queue_mapping;
+	struct sock *sk;
+	unsigned long _skb_refdst;
+	unsigned int len, data_len;
+	int skb_iif;
+	__u16 queue_mapping, protocol;
 	__u8 encapsulation : 1;
-	__u16 inner_transport_header, transport_header, mac_header;
-	unsigned int end;
+	__u16 inner_transport_header, transport_header, network_header, mac_header;
+	unsigned int tail, end;
 	unsigned char *head, *data;
 };
 

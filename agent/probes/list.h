@@ -3,4 +3,5 @@
 #define PROBE_LIST(PROBE) \
 	PROBE(nic_throughput) \
 	PROBE(tcp_connection) \
-	PROBE(tcp_bytes)
+	PROBE(tcp_bytes) \
+	PROBE(tcp_inerrs)

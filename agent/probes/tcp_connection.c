@@ -64,7 +64,8 @@ static int size_tables(struct probe_run *run)
 
 	run->settings.more_sockets = allocates;
 	return size_map(run, "sockets", allocates ? FIRST_SOCKETS : size, allocates) ?: size_map(run, "more_sockets", size, true) ?:
-	       size_map(run, "told", size, true) ?: size_map(run, "by_address", size, true) ?:
+	       size_map(run, "told", size, true) ?: size_map(run, "by_address", size, allocates) ?:
+	       size_map(run, "listening", MIN_SOCKETS, allocates) ?:
 	       (allocates ? 0 : bpf_map__set_autocreate(bpf_object__find_map_by_name(run->object, "more_sockets"), false)) ?:
 	       drop_maps(run, TABLE_BYTES, (const char *const[]){ "told", "telling", "bytes_events", "bytes_counters", "row_room", NULL }) ?:
 	       drop_maps(run, TABLE_ADDRESSES, (const char *const[]){ "by_address", NULL });

@@ -11,8 +11,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1 << 16);	/* the agent makes it as large as the socket table */
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1 << 16);	/* size and flags are the agent's choice, here and below */
 	__type(key, struct address_key);
 	__type(value, __u64);
 } by_address SEC(".maps");
@@ -20,7 +19,6 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1 << 16);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct listener_key);
 	__type(value, __u64);
 } listening SEC(".maps");

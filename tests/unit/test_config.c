@@ -81,6 +81,7 @@ static const char *describe(const struct config *config)
 	at = add_number(at, "families", config->families, FAMILY_BIT(FAMILY_IPV4) | FAMILY_BIT(FAMILY_IPV6));
 	at = add_number(at, "actions", config->actions, 1 << ACTION_CONNECT | 1 << ACTION_ACCEPT);
 	at = add_number(at, "cgroup", config->cgroup, 0);
+	at = add_number(at, "duplicates", config->duplicates, 0);
 	if (config->way)
 		at = add(at, "way", probe_ways[config->way]);
 	at = add_number(at, "interval", config->interval_ns, 1000000000);
@@ -130,6 +131,7 @@ static const struct {
 	{ "-6", "filters=--ipv6 families=2" },
 	{ "--cgroup 4711", "filters=--cgroup cgroup=4711" },
 	{ "--cgroup 18446744073709551615", "filters=--cgroup cgroup=18446744073709551615" },
+	{ "--duplicates", "duplicates=1" },
 	{ "-n lo -p 1 -P 2 -r accept -4 --cgroup 3",
 	  "filters=--nic, --pid, --port, --direction, --ipv4, --cgroup nic=lo pid=1 port=2 families=1 actions=2 cgroup=3" },
 

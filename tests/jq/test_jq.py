@@ -58,6 +58,7 @@ def test_input_is_valid(path):
 
 @pytest.mark.parametrize("name, golden", [
     ("tcp_connection", "tcp_connection"),
+    ("tcp_inerrs", "tcp_inerrs"),
     ("nic_throughput", "nic_throughput"),
     ("nic_throughput", "nic_netns"),
     ("tcp_bytes", "tcp_bytes"),
@@ -87,7 +88,7 @@ def test_dataset():
 
 
 def test_foreign_lines_are_passed_over():
-    for name in "tcp_connection", "nic_throughput", "tcp_bytes":
+    for name in "tcp_connection", "tcp_inerrs", "nic_throughput", "tcp_bytes":
         text = read(f"{name}.jsonl").replace("\n", '\n{"event":"other"}\n7\n')
         assert table(name, text) == read(f"{name}.txt")
 
@@ -139,7 +140,7 @@ def test_every_row_has_nine_words():
 
 def test_cut_last_line():
     """jq fails at a line that was cut; what was whole before it is printed."""
-    for name, kept in (("tcp_connection", 7), ("nic_throughput", 25), ("tcp_bytes", 24)):
+    for name, kept in (("tcp_connection", 7), ("tcp_inerrs", 7), ("nic_throughput", 25), ("tcp_bytes", 24)):
         done = table(name, read(f"{name}.jsonl") + '{"@timestamp":"2026-', fails=True)
         assert done.stdout.splitlines() == read(f"{name}.txt").splitlines()[:kept]
         assert "nfinished" in done.stderr
@@ -161,6 +162,7 @@ def read_until(stream, text):
     # The header is there before any record, a row as soon as its record is.
     ("tcp_connection", 0, 1),
     ("tcp_connection", 2, 2),
+    ("tcp_inerrs", 1, 2),
     # The first record of the second tick, number 11, gives the first.
     ("nic_throughput", 11, 25),
     # Number 6 is of the second interval, but number 11 is the first that was open at its end.

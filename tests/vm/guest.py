@@ -24,6 +24,7 @@ MOUNTS = [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("devpts",
           ("bpf", "/sys/fs/bpf"), ("cgroup2", "/sys/fs/cgroup"), ("tracefs", "/sys/kernel/tracing"), ("securityfs", "/sys/kernel/security")]
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "HOME": "/root", "LANG": "C.UTF-8", "NETLINE": str(NETLINE), "PYTHONDONTWRITEBYTECODE": "1",
                "NETLINE_SCALE": "4"}
+WAYS = ["tracepoint", "fentry", "kprobe"]  # a test for which any will do runs by the first that its probe has
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -51,9 +52,12 @@ def job():
 
 def offers(way):
     """What `netline list` says of each probe when this way is forced."""
-    listed = subprocess.run([NETLINE, "list", "--json", "--attach", way], stdout=subprocess.PIPE, check=False).stdout
-    tell("offers", listed)
-    return json.loads(listed)
+    return json.loads(subprocess.run([NETLINE, "list", "--json", "--attach", way], stdout=subprocess.PIPE, check=False).stdout)
+
+
+def offered(way):
+    """The probes that have it."""
+    return [offer["name"] for offer in offers(way) if "way" in offer]
 
 
 def tests_of(probe):
@@ -67,10 +71,16 @@ def run_job(name):
     elif name == "system":
         codes = [run_tests(group, tests_of(group), {}) for group in ("agent", "cli", "refused", "system")]
     else:
-        marks = [] if name == "tracepoint" else ["-m", "not any_way"]
-        codes = [run_tests(offer["name"], [*marks, *tests_of(offer["name"])], {"NETLINE_ATTACH": name})
-                 for offer in offers(name) if "way" in offer]
+        codes = run_way(name)
     return not any(codes)
+
+
+def run_way(name):
+    listed = offers(name)
+    tell("offers", json.dumps(listed).encode())
+    probes = [offer["name"] for offer in listed if "way" in offer]
+    earlier = {probe for way in WAYS[:WAYS.index(name)] for probe in offered(way)}
+    return [run_tests(probe, [*(["-m", "not any_way"] if probe in earlier else []), *tests_of(probe)], {"NETLINE_ATTACH": name}) for probe in probes]
 
 
 def mark_log():

@@ -21,7 +21,7 @@ def run(*command):
 
 
 def struct_members(record, folder):
-    """Members of the wire struct as BPF programs see it, from its BTF; padding has no row."""
+    """Members of the wire struct as BPF programs see it, from its BTF, that are to have a row."""
     source, built = folder / "wire.c", folder / "wire.o"
     source.write_text(f'#include "{HEADERS[record]}"\nstruct {record} wire;\n')
     arch = run("gcc", "-print-multiarch").strip()
@@ -29,7 +29,7 @@ def struct_members(record, folder):
     types = json.loads(run("bpftool", "-j", "btf", "dump", "file", str(built)))["types"]
     structs = [entry for entry in types if entry["kind"] == "STRUCT" and entry["name"] == record]
     assert len(structs) == 1, f"no struct {record} in the BTF of {HEADERS[record]}"
-    return {member["name"] for member in structs[0]["members"] if not member["name"].startswith("pad")}
+    return {member["name"] for member in structs[0]["members"] if not re.match("pad|told_", member["name"])}  # told_: for the agent alone
 
 
 def rows(record):

@@ -25,7 +25,7 @@ static uint32_t table_size(void)
 	uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
 	uint32_t size = MIN_SOCKETS;
 
-	while (size < MAX_SOCKETS && size < bytes / MEMORY_PER_SOCKET)
+	while (size < MAX_SOCKETS && 2 * size <= bytes / MEMORY_PER_SOCKET)
 		size *= 2;
 	return size;
 }

@@ -33,6 +33,7 @@ def test_sizes(ip):
     assert assert_loss_equation(records, "tcp_bytes")["lost"] == 0 or PREEMPTS_TRACEPOINTS
 
 
+@pytest.mark.any_way
 def test_across_a_link():
     """Each side is told in its own namespace; segments of a link's MTU, and connections that take turns."""
     with Namespace() as ns, Namespace() as other, bytes_agent() as agent:
@@ -53,6 +54,7 @@ def test_across_a_link():
     assert_loss_equation(records, "tcp_bytes")
 
 
+@pytest.mark.any_way
 @pytest.mark.parametrize("connections, max_bytes, shape", [
     (10_000 // SCALE**3, 1 << 16, {"clients": 2, "threads": 4}),
     (400 // SCALE**2, 8 * MIB, {"clients": 1, "threads": 24, "servers": 1}),

@@ -76,6 +76,7 @@ def assert_selects(mix, args, wanted):
     return in_namespace(all_records, mix.ns)
 
 
+@pytest.mark.any_way
 @pytest.mark.parametrize("name", FILTERS)
 def test_filters(name):
     args, wanted = FILTERS[name]
@@ -84,6 +85,7 @@ def test_filters(name):
         assert_selects(mix, args(mix), lambda *event: wanted(mix, *event))
 
 
+@pytest.mark.any_way
 @pytest.mark.parametrize("by", ["path", "id", "child"])
 def test_cgroup_filter(by):
     """A cgroup means those below it, too. The record names the cgroup in which the socket was made."""
@@ -97,6 +99,7 @@ def test_cgroup_filter(by):
         assert cgroups[mix.outside.pid] == cgroups[mix.server.pid] not in (cgroup.id, cgroup.child_id)
 
 
+@pytest.mark.any_way
 def test_accepted_sockets_have_the_listeners_cgroup():
     with Cgroup() as cgroup, Namespace() as ns, tcp_agent("--cgroup", cgroup.path) as agent:
         server, client = Puppet(ns, "server", cgroup.enter), Puppet(ns, "client")
@@ -109,6 +112,7 @@ def test_accepted_sockets_have_the_listeners_cgroup():
         assert record["netline"]["socket"]["cgroup"] == str(cgroup.id)
 
 
+@pytest.mark.any_way
 @pytest.mark.parametrize("option, expected", [
     ("--pid", []), ("-6", []), ("--direction", [("tcp-connect", None)] * 2),
     ("--port", [("tcp-accept", "closed"), ("tcp-accept", "pending")]),

@@ -9,6 +9,7 @@ from connections import (addresses, addresses_of, assert_accepted, assert_connec
 from harness import PREEMPTS_TRACEPOINTS, Namespace, assert_loss_equation, of_dataset, veth
 from puppet import Puppet, Traffic
 
+pytestmark = pytest.mark.any_way
 CONNECTIONS = 60
 
 

@@ -72,7 +72,7 @@ static void collect_facts(const struct config *config, struct facts *ret_facts)
 	};
 }
 
-static bool attach_probe(struct agent *agent, const struct probe *probe, const struct probe_slot *table, unsigned table_uses, bool silent)
+static bool attach_probe(struct agent *agent, const struct probe *probe, struct probe_slot *table, unsigned table_uses, bool silent)
 {
 	struct probe_slot *slot = &agent->slots[agent->n_slots++];
 
@@ -87,7 +87,7 @@ static bool attach_probe(struct agent *agent, const struct probe *probe, const s
 }
 
 /* The slot of a probe that runs already, or NULL. */
-static const struct probe_slot *slot_of(const struct agent *agent, const struct probe *probe)
+static struct probe_slot *slot_of(struct agent *agent, const struct probe *probe)
 {
 	for (unsigned i = 0; i < agent->n_slots; i++)
 		if (agent->slots[i].run.probe == probe)

@@ -282,7 +282,7 @@ static int start_part(struct probe_run *run)
 	return open_ring(run);
 }
 
-int probe_start(struct probe_run *run, const struct probe *probe, const struct config *config, const struct probe_run *table,
+int probe_start(struct probe_run *run, const struct probe *probe, const struct config *config, struct probe_run *table,
 		unsigned table_uses)
 {
 	int err = begin(run, probe, config);

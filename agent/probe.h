@@ -84,7 +84,7 @@ struct probe_run {
 	struct bpf_link *links[MAX_PROGRAMS];
 	unsigned n_programs;
 	struct ring *ring;		/* NULL: the probe has none */
-	const struct probe_run *table;	/* of probe->needs */
+	struct probe_run *table;	/* of probe->needs */
 	unsigned table_uses;		/* what is wanted of the table that this one keeps */
 	const struct way *way;
 	char hooks[512];
@@ -118,7 +118,7 @@ const struct probe *probe_find(const char *name);
  * Chooses a way, loads and attaches. 0, or a negative errno with run->reason in words. The caller ends with probe_detach() and
  * probe_free(). `table`: the run of probe->needs, to be freed after this one; `table_uses`: of all probes that will have this one as theirs.
  */
-int probe_start(struct probe_run *run, const struct probe *probe, const struct config *config, const struct probe_run *table,
+int probe_start(struct probe_run *run, const struct probe *probe, const struct config *config, struct probe_run *table,
 		unsigned table_uses);
 /* Only chooses, for `netline list`: 0 with run->way and run->hooks, or a negative errno with run->reason. */
 int probe_choose(struct probe_run *run, const struct probe *probe, const struct config *config);

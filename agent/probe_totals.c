@@ -78,11 +78,16 @@ static uint64_t read_programs(struct probe_run *run)
 void probe_read_totals(struct probe_run *run, struct probe_totals *ret_totals)
 {
 	uint64_t lost = 0, missed, produced, accounted;
+	struct probe_totals of_table;
 
 	if (run->object) {
 		missed = read_programs(run);
 		read_counters(run);
 		count_missed(run, missed);
+	}
+	if (!run->probe->object && run->table) {	/* what the table's programs have missed, this probe has missed, too */
+		probe_read_totals(run->table, &of_table);
+		run->lost_by[LOST_RECURSION] = run->table->lost_by[LOST_RECURSION];
 	}
 	run->lost_by[LOST_RING_FULL] = run->counters.ring_full;
 	run->lost_by[LOST_MISSED] = run->counters.missed;

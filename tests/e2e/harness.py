@@ -21,10 +21,9 @@ import fastjsonschema
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NETLINE = pathlib.Path(os.environ.get("NETLINE", ROOT / "build" / "netline")).resolve()
 MAX_LINE = 4096
-START_LIMIT = 15
-STOP_LIMIT = 15
-POLL = 0.01
 SCALE = int(os.environ.get("NETLINE_SCALE", "1"))  # by which a slow machine divides what a test does many times
+START_LIMIT = STOP_LIMIT = 15 * SCALE
+POLL = 0.01
 
 
 def _load_schemas():

@@ -99,8 +99,8 @@ def ended(records, ns, sides):
 def test_filters(group, tmp_path):
     with Cgroup() as cgroup, Namespace() as ns, bpf_filesystem(tmp_path) as maps, contextlib.ExitStack() as stack:
         mix = Mix(ns, cgroup)
-        watched = {name: (stack.enter_context(bytes_agent(*args(mix, maps))), wanted) for name, (args, wanted) in FILTERS[group].items()}
-        witness = stack.enter_context(bytes_agent())
+        watched = {name: (stack.enter_context(bytes_agent(*args(mix, maps), interval="0.5")), wanted) for name, (args, wanted) in FILTERS[group].items()}
+        witness = stack.enter_context(bytes_agent(interval="0.5"))
         mix.run()
         witness.wait_for(lambda records: ended(records, ns, mix.sides))
         for name, (agent, wanted) in watched.items():
@@ -141,7 +141,7 @@ def test_filters_on_older_connections(tmp_path):
         talk = Talk(client, server, listener, "127.0.0.1", port)
         filters = (["--pid", client.pid], ["--cgroup", cgroup.path], ["--cgroupmap", pin_map(maps / "cgroups", cgroup.id)],
                    ["--mntnsmap", pin_map(maps / "mounts", mount_namespace(client.pid))], ["-P", talk.connected.local_port])
-        agents = [stack.enter_context(bytes_agent(*args)) for args in filters]
+        agents = [stack.enter_context(bytes_agent(*args, interval="0.5")) for args in filters]
         talk.move(100, 200)
         talk.finish()
         for agent in agents:

@@ -77,7 +77,7 @@ struct socket_owner {
 	char thread_name[COMM_LEN];
 };
 struct socket_entry {
-	__u64 start_ns;		/* connect called, or established on the accepting side; 0: before netline */
+	__u64 start_ns;		/* connect called; on the accepting side established, or accepted if that was not seen; 0: before netline */
 	struct socket_owner owner;
 	__u32 mntns;		/* of the owner, when it connected or accepted; 0: not asked */
 	__u8 role;		/* enum connection_role */

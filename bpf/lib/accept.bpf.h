@@ -18,14 +18,17 @@ static __always_inline void on_accept_unqueued(const struct sock *sk, struct soc
 
 	if (state == TCP_CLOSE)
 		return;
+	entry->start_ns = bpf_ktime_get_ns();
 	if (state == TCP_SYN_RECV)
 		entry->phase = PHASE_EARLY;
 	sockets_put_open(sk, entry);
 	if (!queue_look(sk, room) || !take_from_queue(sk))
 		return;
 	found = sockets_find(sk);
-	if (found)
+	if (found) {
 		found->phase = PHASE_OPEN;
+		found->start_ns = room->record.time.ns;
+	}
 	tell_accept(room, entry);
 }
 

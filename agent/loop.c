@@ -131,6 +131,16 @@ static void on_gathered(uv_timer_t *timer)
 	loop_flush(slot->agent);
 }
 
+/* For rings that do not wake us. */
+static void on_poll(uv_timer_t *timer)
+{
+	struct agent *agent = timer->data;
+
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		drain(&agent->slots[i]);
+	loop_flush(agent);
+}
+
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
 	struct probe_slot *slot = poll->data;
@@ -443,6 +453,15 @@ static void start_signal(struct agent *agent, uv_signal_t *signal, int number)
 	uv_signal_start(signal, on_signal, number);
 }
 
+static bool no_wakeups(const struct agent *agent)
+{
+	bool found = false;
+
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		found = found || (agent->slots[i].run.ring && agent->slots[i].run.settings.no_wakeups);
+	return found;
+}
+
 int loop_start(struct agent *agent)
 {
 	const struct config *config = agent->config;
@@ -455,6 +474,7 @@ int loop_start(struct agent *agent)
 	start_timer(agent, &agent->duration, on_duration, config->duration_ns / 1000000, false);
 	start_timer(agent, &agent->deadline, on_deadline, 0, false);
 	start_timer(agent, &agent->retry, on_retry, 0, false);
+	start_timer(agent, &agent->poll, on_poll, no_wakeups(agent) ? GATHER_MS : 0, true);
 	start_signal(agent, &agent->interrupt, SIGINT);
 	start_signal(agent, &agent->terminate, SIGTERM);
 	start_signal(agent, &agent->hangup, SIGHUP);

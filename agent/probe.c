@@ -164,6 +164,7 @@ static int prepare_ring(struct probe_run *run)
 {
 	struct bpf_map *map = ring_map(run);
 
+	run->settings.no_wakeups = kern_preempts_tracepoints();
 	run->settings.wake_bytes = run->config->ring_bytes / 4 < MAX_WAKE_BYTES ? run->config->ring_bytes / 4 : MAX_WAKE_BYTES;
 	return map ? bpf_map__set_max_entries(map, run->config->ring_bytes) : 0;
 }

@@ -29,7 +29,7 @@ struct probe_slot {
 struct agent {
 	const struct config *config;
 	uv_loop_t loop;
-	uv_timer_t tick, second, status, duration, deadline, retry;
+	uv_timer_t tick, second, status, duration, deadline, retry, poll;
 	uv_signal_t interrupt, terminate, hangup;
 	uv_poll_t clock_step;
 	int clock_step_fd;

@@ -22,7 +22,7 @@ struct settings {
 	__u8 bytes;		/* tcp_bytes runs */
 	__u8 by_address;	/* the table is asked for sockets by their addresses */
 	__u8 more_sockets;	/* the table has its second map */
-	__u8 pad;
+	__u8 no_wakeups;	/* below wake_bytes: the agent comes by itself */
 };
 _Static_assert(sizeof(struct settings) == 24, "no padding without a name");
 

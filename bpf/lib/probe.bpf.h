@@ -31,7 +31,9 @@ COUNTERS(counters);
  *
  * A wake-up is an interrupt, which costs more than all the rest of an event. The kernel wakes the agent when a record comes
  * into an empty ring, and the agent then lets a batch gather; ring_submit() wakes it once more when the fill passes
- * wake_bytes. If two CPUs jump over that mark together, the agent comes a little later by its timer.
+ * wake_bytes. If two CPUs jump over that mark together, the agent comes a little later by its timer. Where a task can be preempted
+ * in a program, waking the agent would do just that, and the kernel would skip the program until the task goes on: there the
+ * agent looks into its rings by a timer (settings.no_wakeups).
  */
 
 #define RING(events) struct { \
@@ -52,6 +54,6 @@ static __always_inline void ring_submit(void *ring, void *record, __u64 size)
 {
 	bool urgent = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) - settings.wake_bytes < size + BPF_RINGBUF_HDR_SZ;
 
-	bpf_ringbuf_submit(record, urgent ? BPF_RB_FORCE_WAKEUP : 0);
+	bpf_ringbuf_submit(record, urgent ? BPF_RB_FORCE_WAKEUP : settings.no_wakeups ? BPF_RB_NO_WAKEUP : 0);
 }
 #endif

@@ -169,8 +169,12 @@ static __always_inline int stand_in(struct sock *sk, int from, int to)
 #define STAND_IN(name) SEC("?tp_btf/inet_sock_set_state") int BPF_PROG(name, struct sock *sk, int from, int to) { return stand_in(sk, from, to); }
 
 STAND_IN(set_state_nested)
-STAND_IN(set_state_preempted)	/* these only where tasks can be preempted in a tracepoint */
+STAND_IN(set_state_preempted)	/* these only where tasks can be preempted in a tracepoint: one for each that is at a time */
 STAND_IN(set_state_preempted_2)
+STAND_IN(set_state_preempted_3)
+STAND_IN(set_state_preempted_4)
+STAND_IN(set_state_preempted_5)
+STAND_IN(set_state_preempted_6)
 
 /* At the end: what still waits in an accept queue. */
 SEC("?iter/bpf_map_elem")

@@ -33,8 +33,12 @@ static uint32_t table_size(void)
 /* More of them, where a program is skipped not just because a softirq interrupts it, but as long as a task is preempted in it. */
 static int enable_stand_ins(struct probe_run *run)
 {
-	int err = probe_enable(run, "set_state_preempted") ?: probe_enable(run, "set_state_preempted_2");
+	static const char *const of_states[] = { "set_state_preempted", "set_state_preempted_2", "set_state_preempted_3", "set_state_preempted_4",
+						 "set_state_preempted_5", "set_state_preempted_6" };
+	int err = 0;
 
+	for (unsigned i = 0; i < sizeof(of_states) / sizeof(of_states[0]) && !err; i++)
+		err = probe_enable(run, of_states[i]);
 	if (!err && run->way->kind == WAY_TRACEPOINT)
 		err = probe_enable(run, "accept_preempted") ?: probe_enable(run, "accept_preempted_2");
 	return err;

@@ -224,7 +224,11 @@ def assert_exact(records, ns, answers):
         assert_owners(found, answer)
         assert timestamp(found[0]) >= began[addresses_of(answer)] - CLOCK_TOLERANCE, "told of a time before it was there"
     assert not told, f"records that no program knows of: {list(told)[:3]}"
-    assert len(answers) - ended <= lost <= len(answers) / (5 if PREEMPTS_TRACEPOINTS else 1000), f"{ended} of {len(answers)}, {lost} lost"
+    assert len(answers) - ended <= lost, f"{ended} of {len(answers)}, {lost} lost"
+    if PREEMPTS_TRACEPOINTS:  # states are lost, of which a connection has some
+        assert ended >= len(answers) / 2, f"{ended} of {len(answers)}, {lost} lost"
+    else:
+        assert lost <= len(answers) / 1000, f"{ended} of {len(answers)}, {lost} lost"
 
 
 def assert_owners(found, answer):

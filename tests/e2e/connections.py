@@ -127,7 +127,8 @@ def each_with_its_answer(records, connects, accepts):
 def assert_each_told_once(records, ns, connects, accepts):
     """
     The namespace's records of a run are those of these connections, one a side, each as the programs tell it. Where tracepoints are
-    preempted some may be missing, but no more than were counted as lost, and in the way tracepoint some accepts have no process.
+    preempted some may be missing, but no more than were counted as lost, and some accepts have no process: in the way tracepoint, and a
+    few by kprobe (the kernel skips those while any task is preempted in a call of bpf(2)).
     """
     found = in_namespace(records, ns)
     lost = events(records, "tcp_connection")["lost"]
@@ -143,7 +144,8 @@ def assert_each_told_once(records, ns, connects, accepts):
         else:
             unseen += 1
             assert record["netline"]["accept"] == {"state": "accepted"}
-    assert unseen <= (len(accepts) / 5 if PREEMPTS_TRACEPOINTS and way_and_hooks(records)[0] == "tracepoint" else 0)
+    share = {"tracepoint": 1 / 5, "kprobe": 1 / 20, "fentry": 0}[way_and_hooks(records)[0]]
+    assert unseen <= (len(accepts) * share if PREEMPTS_TRACEPOINTS else 0)
 
 
 def assert_failed(record, answer, reason, pid, name):

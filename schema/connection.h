@@ -10,12 +10,17 @@ enum connection_role { ROLE_UNKNOWN, ROLE_CLIENT, ROLE_SERVER };
 #ifndef __bpf__
 static const char *const role_names[] = { "unknown", "client", "server" };
 
-#define TUPLE_ROWS(s) \
+#define NETWORK_ROWS(s) \
 	ROW_ENUM(s, "network.type", family, family_names, "IP version; v4-mapped addresses count as IPv4"), \
 	{ .path = "network.transport", .kind = KIND_CONST, .text = "tcp", .meaning = "Transport protocol" }, \
-	ROW_ENUM(s, "network.direction", direction, direction_names, "Seen from this host: egress if it initiated the connection, else ingress", IF_MAX("the initiator is unknown")), \
+	ROW_ENUM(s, "network.direction", direction, direction_names, "Seen from this host: egress if it initiated the connection, else ingress", IF_MAX("the initiator is unknown"))
+
+/* What follows is when there is no port. */
+#define SOURCE_ROWS(s, ...) \
 	ROW(s, "source.ip", source_ip, NULL, "Address of the initiator; of the local side where the role is unknown"), \
-	ROW(s, "source.port", source_port, "1", "Port of the initiator; of the local side where the role is unknown", IF_ZERO("the connect failed because no port was free")), \
+	ROW(s, "source.port", source_port, "1", "Port of the initiator; of the local side where the role is unknown", __VA_ARGS__)
+
+#define DESTINATION_ROWS(s) \
 	ROW(s, "destination.ip", destination_ip, NULL, "Address of the other side"), \
 	ROW(s, "destination.port", destination_port, "1", "Port of the other side")
 
@@ -25,7 +30,7 @@ static const char *const role_names[] = { "unknown", "client", "server" };
 	ROW(s, "process.thread.id", tid, "1", "Thread that connected or accepted", IF_ZERO("the thread is unknown")), \
 	ROW(s, "process.thread.name", thread_name, NULL, "The thread's comm", IF_ZERO("the thread is unknown"))
 
-#define CONNECTION_ROWS(s) TUPLE_ROWS(s), OWNER_ROWS(s), \
+#define ROLE_ROW(s) \
 	ROW_ENUM(s, "netline.role", role, role_names, "What this host is in the connection")
 
 #define SOCKET_ROWS(s) \

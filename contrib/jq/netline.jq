@@ -22,6 +22,9 @@ def local_side:
 def endpoint($side):
   .[$side] | if . then with_entries(select(.key | IN("ip", "port"))) else . end;
 
+# An address beside a port: that of IPv6 stands in brackets.
+def bracketed: if contains(":") then "[\(.)]" else . end;
+
 # Our side as {ip, port}, and the other side.
 def local: endpoint(local_side);
 def remote: endpoint(if local_side == "source" then "destination" else "source" end);

@@ -26,7 +26,7 @@ def row($width; $pid; $comm; $saddr; $daddr; $rx; $tx):
 
 def kib: . / 1024 | floor;
 
-def address: (if .ip | contains(":") then "[\(.ip)]" else .ip end) + ":\(.port)";
+def address: (.ip | bracketed) + ":\(.port)";
 
 # The lines of one IP version, from the records of one interval.
 def table($type; $width):

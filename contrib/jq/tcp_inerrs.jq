@@ -14,10 +14,10 @@ def row($time; $pid; $comm; $ip; $from; $to; $reason; $state):
   ($time | column(9)) + ($pid | column(8)) + ($comm | column(16)) + ($ip | column(3))
   + ($from | column(22)) + "> " + ($to | column(22)) + ($reason | column(20)) + $state;
 
-# A side as ADDRESS:PORT; an IPv6 address stands in brackets.
+# A side as ADDRESS:PORT.
 def socket($side):
   endpoint($side) | if .ip == null then "-"
-  else (.ip | if contains(":") then "[\(.)]" else . end) + ":\(.port // "-")" end;
+  else (.ip | bracketed) + ":\(.port // "-")" end;
 
 row("TIME"; "PID"; "COMM"; "IP"; "SADDR:SPORT"; "DADDR:DPORT"; "REASON"; "STATE"),
 (inputs

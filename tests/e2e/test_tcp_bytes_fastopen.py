@@ -4,6 +4,7 @@ import contextlib
 
 from harness import Namespace, assert_loss_equation
 from puppet import Answer, Puppet
+from segments import counters
 from transfers import Talk, bytes_agent, wait_for_ends
 
 ANYBODY = 1 | 2 | 4 | 0x200  # both sides, without cookies
@@ -28,9 +29,8 @@ class FastTalk(Talk):
 
 def fast_opens(ns):
     """(that clients had, that servers had), by the kernel's counters."""
-    names, values = [line.split() for line in ns.run(["cat", "/proc/net/netstat"]).stdout.splitlines() if line.startswith("TcpExt")]
-    counters = dict(zip(names, values))
-    return int(counters["TCPFastOpenActive"]), int(counters["TCPFastOpenPassive"])
+    found = counters(ns)
+    return found["TCPFastOpenActive"], found["TCPFastOpenPassive"]
 
 
 @contextlib.contextmanager

@@ -103,7 +103,7 @@ static __always_inline void on_close_queued(const struct sock *sk)
 	if (!queue_look(sk, &queued) || !take_from_queue(sk))	/* never there, or accept was faster */
 		return;
 	judge_queued(&queued.record, sk, ACCEPT_CLOSED);
-	if (admit(ownerless_wanted(&queued)))
+	if (ADMIT(ownerless_wanted(&queued)))
 		submit_copy(&queued.record);
 }
 
@@ -192,6 +192,6 @@ int find_pending(struct bpf_iter__bpf_map_elem *ctx)
 	wanted = ownerless_wanted(queued);
 	if (wanted && bpf_seq_write(ctx->meta->seq, &record, sizeof(record)))
 		return 0;	/* no room in this read: the element comes again */
-	admit(wanted);
+	ADMIT(wanted);
 	return 0;
 }

@@ -7,8 +7,10 @@
  * lib/inerr_unexplained.bpf.h.
  */
 #include "kernel.h"
+#include "lib/descriptors.bpf.h"
 #include "lib/inerr_checks.bpf.h"
 #include "lib/inerr_unexplained.bpf.h"
+#include "lib/number.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -34,29 +36,16 @@ struct {
 	__type(value, __u64);
 } seen SEC(".maps");
 
-static __u64 anchor SEC(".bss.anchor");
-
-static __always_inline __u64 number_of(const void *address)
-{
-	__u64 number = (__u64)address;
-
-	/* The verifier allows no other arithmetic with an address than to take one from another, which gives it a number. */
-	asm volatile("%0 -= %1" : "+r"(number) : "r"(&anchor));
-	return number;
-}
-
 static __always_inline __u64 *seen_of(__u64 number)
 {
-	__u32 key = (number * 0x9e3779b97f4a7c15ull >> 32) & (SEEN - 1);
+	__u32 key = slot_of(number, SEEN);
 
 	return bpf_map_lookup_elem(&seen, &key);
 }
 
 static __always_inline bool is_tcp_socket(const struct meeting *m)
 {
-	const struct sock *sk = m->sk;
-
-	return sk && (!m->is_full || (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP && BPF_CORE_READ(sk, sk_type) == SOCK_STREAM));
+	return m->sk && (!m->is_full || is_tcp(m->sk));
 }
 
 /* A RST for a socket without a window lies in none, and a listener has sent nothing that an ACK could be for (RFC 9293, 3.10.7.2). */

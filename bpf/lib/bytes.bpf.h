@@ -76,8 +76,6 @@ static __always_inline struct told *find_told(const struct sock *sk, __u64 start
 static __always_inline void fill_bytes(struct tcp_bytes *r, const struct view *view, const struct socket_entry *entry,
 				       const struct progress *now, const struct progress *grown)
 {
-	bool is_server = entry->role == ROLE_SERVER;
-
 	__builtin_memset(r, 0, sizeof(*r));
 	r->sent = grown->sent;
 	r->retransmitted = grown->retransmitted;
@@ -86,31 +84,13 @@ static __always_inline void fill_bytes(struct tcp_bytes *r, const struct view *v
 	r->received_total = now->received;
 	r->segments_sent = grown->segments_sent;
 	r->segments_received = grown->segments_received;
-	r->cookie.value = view->cookie;
-	r->netns.value = view->netns;
-	r->cgroup.value = cgroup_id(view->cgroup);
-	r->source_ip = is_server ? view->remote_ip : view->local_ip;
-	r->destination_ip = is_server ? view->local_ip : view->remote_ip;
-	r->source_port = is_server ? view->remote_port : view->local_port;
-	r->destination_port = is_server ? view->local_port : view->remote_port;
-	r->pid = entry->owner.pid;
-	r->tid = entry->owner.tid;
-	__builtin_memcpy(r->process_name, entry->owner.process_name, COMM_LEN);
-	__builtin_memcpy(r->thread_name, entry->owner.thread_name, COMM_LEN);
-	r->family = view->family;
-	r->role = entry->role;
-	r->direction = is_server ? DIRECTION_INGRESS : entry->role == ROLE_CLIENT ? DIRECTION_EGRESS : DIRECTION_UNKNOWN;
+	FILL_CONNECTION(r, view, entry->role);
+	FILL_OWNER(r, &entry->owner);
 }
 
-/* Counts a record and whether filters refuse it. */
 static __always_inline bool admit_bytes(const struct view *view, const struct socket_entry *entry)
 {
-	bool wanted = (entry->owner.pid ? owner_wanted(entry) : !wants_owner()) && socket_wanted(view);
-
-	COUNT_IN(bytes_counters, produced, 1);
-	if (!wanted)
-		COUNT_IN(bytes_counters, filtered, 1);
-	return wanted;
+	return ADMIT_IN(bytes_counters, (entry->owner.pid ? owner_wanted(entry) : !wants_owner()) && socket_wanted(view));
 }
 
 /*
@@ -151,16 +131,14 @@ static __always_inline bool tell_closed(const struct tcp_sock *tcp, const struct
 	look((const struct sock *)tcp, true, &view);
 	if (!admit_bytes(&view, entry))
 		return false;
-	r = bpf_ringbuf_reserve(&bytes_events, sizeof(*r), 0);
-	if (!r) {
-		COUNT_IN(bytes_counters, ring_full, 1);
+	r = RING_RESERVE_IN(bytes_counters, &bytes_events, sizeof(*r));
+	if (!r)
 		return false;
-	}
 	fill_bytes(r, &view, entry, now, now);
 	r->time.ns = bpf_ktime_get_ns();
 	r->told_key = told_key;
 	r->told_start = entry->start_ns;
-	r->srtt_ns = (tcp->srtt_us >> 3) * 1000ull;
+	r->srtt_ns = srtt_ns(tcp, true);
 	r->connection = CONNECTION_CLOSED;
 	ring_submit(&bytes_events, r, sizeof(*r));
 	return true;

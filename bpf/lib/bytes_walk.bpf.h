@@ -116,7 +116,7 @@ static __always_inline void walk_socket(struct seq_file *seq, const struct sock 
 	if (!admit_bytes(&view, entry))
 		return;
 	fill_bytes(row, &view, entry, &now, &grown);
-	row->srtt_ns = (BPF_CORE_READ(tcp, srtt_us) >> 3) * 1000ull;
+	row->srtt_ns = srtt_ns(tcp, false);
 	row->connection = CONNECTION_OPEN;
 	bpf_seq_write(seq, row, sizeof(*row));
 }

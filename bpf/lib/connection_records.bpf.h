@@ -11,35 +11,9 @@ RING(events);
 
 static __always_inline void fill_socket(struct tcp_connection *r, const struct view *view, const struct tcp_sock *tcp, bool client)
 {
-	r->srtt_ns = client ? 0 : (tcp->srtt_us >> 3) * 1000ull;
-	r->cookie.value = view->cookie;
-	r->netns.value = view->netns;
-	r->cgroup.value = cgroup_id(view->cgroup);
-	r->source_ip = client ? view->local_ip : view->remote_ip;
-	r->destination_ip = client ? view->remote_ip : view->local_ip;
-	r->source_port = client ? view->local_port : view->remote_port;
-	r->destination_port = client ? view->remote_port : view->local_port;
+	FILL_CONNECTION(r, view, client ? ROLE_CLIENT : ROLE_SERVER);
+	r->srtt_ns = client ? 0 : srtt_ns(tcp, true);
 	r->action = client ? ACTION_CONNECT : ACTION_ACCEPT;
-	r->family = view->family;
-	r->direction = client ? DIRECTION_EGRESS : DIRECTION_INGRESS;
-	r->role = client ? ROLE_CLIENT : ROLE_SERVER;
-}
-
-static __always_inline void fill_owner(struct tcp_connection *r, const struct socket_owner *owner)
-{
-	r->pid = owner->pid;
-	r->tid = owner->tid;
-	__builtin_memcpy(r->process_name, owner->process_name, COMM_LEN);
-	__builtin_memcpy(r->thread_name, owner->thread_name, COMM_LEN);
-}
-
-/* Counts an event and whether filters refuse it. */
-static __always_inline bool admit(bool wanted)
-{
-	COUNT(produced, 1);
-	if (!wanted)
-		COUNT(filtered, 1);
-	return wanted;
 }
 
 /* A handshake is over that a process knows of: it connected or failed to (`reason` says why), or accepted early. */
@@ -51,9 +25,9 @@ static __always_inline void tell_handshake(const struct tcp_sock *tcp, const str
 	struct view view;
 
 	look((const struct sock *)tcp, true, &view);
-	if (!admit(settings.actions & 1 << action && owner_wanted(entry) && socket_wanted(&view)))
+	if (!ADMIT(settings.actions & 1 << action && owner_wanted(entry) && socket_wanted(&view)))
 		return;
-	r = ring_reserve(&events, sizeof(*r));
+	r = RING_RESERVE(&events, sizeof(*r));
 	if (!r)
 		return;
 	__builtin_memset(r, 0, sizeof(*r));
@@ -62,14 +36,14 @@ static __always_inline void tell_handshake(const struct tcp_sock *tcp, const str
 	r->reason = reason;
 	r->outcome = reason ? OUTCOME_FAILURE : OUTCOME_SUCCESS;
 	r->accept_state = client ? ACCEPT_NONE : ACCEPT_ACCEPTED;
-	fill_owner(r, &entry->owner);
+	FILL_OWNER(r, &entry->owner);
 	fill_socket(r, &view, tcp, client);
 	ring_submit(&events, r, sizeof(*r));
 }
 
 static __always_inline void submit_copy(const struct tcp_connection *record)
 {
-	struct tcp_connection *r = ring_reserve(&events, sizeof(*r));
+	struct tcp_connection *r = RING_RESERVE(&events, sizeof(*r));
 
 	if (!r)
 		return;
@@ -88,11 +62,11 @@ static __always_inline void tell_accept(struct queued *queued, const struct sock
 {
 	struct tcp_connection *record = &queued->record;
 
-	if (!admit(!queued->refused && owner_wanted(entry)))
+	if (!ADMIT(!queued->refused && owner_wanted(entry)))
 		return;
 	record->accept_state = ACCEPT_ACCEPTED;
 	record->accept_wait_ns = bpf_ktime_get_ns() - record->time.ns;
-	fill_owner(record, &entry->owner);
+	FILL_OWNER(record, &entry->owner);
 	submit_copy(record);
 }
 #endif

@@ -7,12 +7,6 @@
 
 #define IFF_LOOPBACK 8
 
-/* Of sequence numbers, which wrap. */
-static __always_inline bool before(__u32 a, __u32 b)
-{
-	return (__s32)(a - b) < 0;
-}
-
 static __always_inline bool in_tcp_receive(__u64 location)
 {
 	for (int i = 0; i < RECEIVE_RANGES; i++)

@@ -82,7 +82,6 @@ static __always_inline void fill_socket(struct tcp_inerrs *r, const struct meeti
 {
 	const struct sock *sk = m->sk;
 	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
-	__u32 end;
 
 	r->expected_seq = r->window = NO_NUMBER;
 	if (!sk)
@@ -95,16 +94,7 @@ static __always_inline void fill_socket(struct tcp_inerrs *r, const struct meeti
 	if (m->state == TCP_LISTEN || m->state == TCP_CLOSE || m->state == TCP_SYN_SENT)
 		return;
 	r->expected_seq = BPF_CORE_READ(tcp, rcv_nxt);
-	end = BPF_CORE_READ(tcp, rcv_wup) + BPF_CORE_READ(tcp, rcv_wnd);	/* sequence numbers wrap */
-	r->window = (__s32)(end - (__u32)r->expected_seq) < 0 ? 0 : end - (__u32)r->expected_seq;
-}
-
-static __always_inline void fill_owner(struct tcp_inerrs *r, const struct socket_owner *owner)
-{
-	r->pid = owner->pid;
-	r->tid = owner->tid;
-	__builtin_memcpy(r->process_name, owner->process_name, COMM_LEN);
-	__builtin_memcpy(r->thread_name, owner->thread_name, COMM_LEN);
+	r->window = window_end(tcp, r->expected_seq) - (__u32)r->expected_seq;
 }
 
 static __always_inline void fill(struct work *w, const struct sk_buff *skb, const struct inerr_rule *rule, const struct socket_entry *owner)
@@ -132,12 +122,12 @@ static __always_inline void fill(struct work *w, const struct sk_buff *skb, cons
 	if (w->meeting.net)
 		name_interface(skb, w->meeting.net, r->interface);
 	if (owner)
-		fill_owner(r, &owner->owner);
+		FILL_OWNER(r, &owner->owner);
 }
 
 static __always_inline void submit(const struct tcp_inerrs *record)
 {
-	struct tcp_inerrs *r = ring_reserve(&events, sizeof(*r));
+	struct tcp_inerrs *r = RING_RESERVE(&events, sizeof(*r));
 
 	if (!r)
 		return;
@@ -170,13 +160,10 @@ static __always_inline void tell(struct work *w, const struct sk_buff *skb, cons
 	const struct packet *p = &w->packet;
 	bool odd = epoch & 1;
 
-	COUNT(produced, 1);
 	if (settings.by_pid)
 		owner = owner_of(&w->meeting);
-	if (!packet_wanted(p) || (settings.by_pid && (!owner || !owner_wanted(owner)))) {
-		COUNT(filtered, 1);
+	if (!ADMIT(packet_wanted(p) && (!settings.by_pid || (owner && owner_wanted(owner)))))
 		return;
-	}
 	w->flow = (struct inerr_flow){ p->source_ip, p->destination_ip, w->meeting.netns, p->source_port, p->destination_port, reason };
 	if (odd ? add_to(&flows_1, &w->flow) : add_to(&flows_0, &w->flow))
 		return;

@@ -8,8 +8,6 @@
 
 #include "inerr_checks.bpf.h"
 
-#define FLAG_FIN 1
-#define FLAG_SYN 2
 #define TIMESTAMP_OPTION 8
 #define OPTIONS 10	/* as many of a segment are looked at */
 #define OPTION_BYTES 40
@@ -158,9 +156,7 @@ static __always_inline void read_judged(struct segment *s, const struct sock *sk
 	s->flags = h.flags;
 	s->end_seq = s->seq + !!(h.flags & FLAG_SYN) + (h.flags & FLAG_FIN) + BPF_CORE_READ(skb, len) - *ret_length;
 	s->expected = BPF_CORE_READ(tcp, rcv_nxt);
-	s->window_end = BPF_CORE_READ(tcp, rcv_wup) + BPF_CORE_READ(tcp, rcv_wnd);	/* tcp_receive_window() */
-	if (before(s->window_end, s->expected))
-		s->window_end = s->expected;
+	s->window_end = window_end(tcp, s->expected);
 	s->state = BPF_CORE_READ(sk, __sk_common.skc_state);
 }
 #endif

@@ -20,6 +20,14 @@ struct meeting {
 	bool is_full;		/* sk is a struct sock, and not only its first part */
 };
 
+/* Where its receive window ends, which is not before `expected`: tcp_receive_window(). */
+static __always_inline __u32 window_end(const struct tcp_sock *tcp, __u32 expected)
+{
+	__u32 end = BPF_CORE_READ(tcp, rcv_wup) + BPF_CORE_READ(tcp, rcv_wnd);
+
+	return before(end, expected) ? expected : end;
+}
+
 static __always_inline const struct net *net_of_skb(const struct sk_buff *skb)
 {
 	const struct net_device *dev = BPF_CORE_READ(skb, dev);	/* TCP takes it off when it has found the socket */

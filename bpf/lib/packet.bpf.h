@@ -12,6 +12,8 @@
 #define HEADER_UNSET 0xffff
 #define IPV6_EXTENSIONS 6	/* as many are followed */
 #define TCP_HEADER 20
+#define FLAG_FIN 1
+#define FLAG_SYN 2
 #define FLAG_RST 4
 #define FLAG_ACK 16
 
@@ -33,6 +35,12 @@ struct packet {
 struct ipv4_header { __u8 version_length, tos; __u16 total; __u32 fragment; __u8 ttl, protocol; __u16 check; __u32 source, destination; };
 struct ipv6_header { __u32 flow; __u16 payload; __u8 next, hops; nl_ip source, destination; };
 struct tcp_header { __u16 source, destination; __u32 seq, ack; __u8 offset, flags; __u16 window, check, urgent; };
+
+/* Of sequence numbers, which wrap. */
+static __always_inline bool before(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) < 0;
+}
 
 /* The protocol of the transport header, behind extension headers. */
 static __always_inline __u8 ipv6_transport(const unsigned char *at, __u8 next, const unsigned char *end)

@@ -26,6 +26,16 @@ COUNTERS(counters);
 } while (0)
 #define COUNT(member, n) COUNT_IN(counters, member, n)
 
+/* Counts an event and whether filters refuse it: true if not. */
+#define ADMIT_IN(map, wanted) ({ \
+	bool wanted_ = (wanted); \
+	COUNT_IN(map, produced, 1); \
+	if (!wanted_) \
+		COUNT_IN(map, filtered, 1); \
+	wanted_; \
+})
+#define ADMIT(wanted) ADMIT_IN(counters, wanted)
+
 /*
  * A ring named `events` of the record type; its size is set by the agent before load.
  *
@@ -41,14 +51,13 @@ COUNTERS(counters);
 	__uint(max_entries, 1 << 20); \
 } events SEC(".maps")
 
-static __always_inline void *ring_reserve(void *ring, __u64 size)
-{
-	void *record = bpf_ringbuf_reserve(ring, size, 0);
-
-	if (!record)
-		COUNT(ring_full, 1);
-	return record;
-}
+#define RING_RESERVE_IN(map, ring, size) ({ \
+	void *record_ = bpf_ringbuf_reserve(ring, size, 0); \
+	if (!record_) \
+		COUNT_IN(map, ring_full, 1); \
+	record_; \
+})
+#define RING_RESERVE(ring, size) RING_RESERVE_IN(counters, ring, size)
 
 static __always_inline void ring_submit(void *ring, void *record, __u64 size)
 {

@@ -180,4 +180,32 @@ static __always_inline void look(const struct sock *sk, bool known, struct view 
 	ret_view->remote_port = bpf_ntohs(OF(sk, __sk_common.skc_dport));
 	ret_view->family = is_mapped((const __u32 *)ret_view->remote_ip.bytes) ? FAMILY_IPV4 : FAMILY_IPV6;
 }
+
+static __always_inline __u64 srtt_ns(const struct tcp_sock *tcp, bool known)
+{
+	return (OF(tcp, srtt_us) >> 3) * 1000ull;
+}
+
+/* The members that the rows of schema/connection.h are about. */
+#define FILL_OWNER(r, from) do { \
+	const struct socket_owner *owner_ = (from); \
+	(r)->pid = owner_->pid; \
+	(r)->tid = owner_->tid; \
+	__builtin_memcpy((r)->process_name, owner_->process_name, COMM_LEN); \
+	__builtin_memcpy((r)->thread_name, owner_->thread_name, COMM_LEN); \
+} while (0)
+
+#define FILL_CONNECTION(r, view, role_) do { \
+	bool is_server_ = (role_) == ROLE_SERVER; \
+	(r)->cookie.value = (view)->cookie; \
+	(r)->netns.value = (view)->netns; \
+	(r)->cgroup.value = cgroup_id((view)->cgroup); \
+	(r)->source_ip = is_server_ ? (view)->remote_ip : (view)->local_ip; \
+	(r)->destination_ip = is_server_ ? (view)->local_ip : (view)->remote_ip; \
+	(r)->source_port = is_server_ ? (view)->remote_port : (view)->local_port; \
+	(r)->destination_port = is_server_ ? (view)->local_port : (view)->remote_port; \
+	(r)->family = (view)->family; \
+	(r)->role = (role_); \
+	(r)->direction = is_server_ ? DIRECTION_INGRESS : (role_) == ROLE_CLIENT ? DIRECTION_EGRESS : DIRECTION_UNKNOWN; \
+} while (0)
 #endif

@@ -13,6 +13,7 @@
 #ifndef NETLINE_TAKEN_BPF_H
 #define NETLINE_TAKEN_BPF_H
 
+#include "number.bpf.h"
 #include "probe.bpf.h"
 
 #define TAKEN (1 << 14)	/* 256 KiB: a task may be preempted between two programs for as long as others make hundreds of transitions */
@@ -29,16 +30,10 @@ struct {
 	__type(value, struct transition);
 } taken SEC(".maps");
 
-static __u64 anchor SEC(".bss.anchor");
-
 static __always_inline struct transition *last_of(const struct sock *sk)
 {
-	__u64 number = (__u64)sk;
-	__u32 key;
+	__u32 key = slot_of(number_of(sk), TAKEN);
 
-	/* The verifier allows no other arithmetic with an address than to take one from another, which gives it a number. */
-	asm volatile("%0 -= %1" : "+r"(number) : "r"(&anchor));
-	key = (number * 0x9e3779b97f4a7c15ull >> 32) & (TAKEN - 1);
 	return bpf_map_lookup_elem(&taken, &key);
 }
 

@@ -20,6 +20,8 @@ bool kern_tracepoint_takes(const char *tracepoint, int parameter, const char *ty
 /* Gives each value of an enum to `take`; none if the kernel has no such enum. */
 void kern_enum(const char *name, void (*take)(void *context, const char *name, uint32_t value), void *context);
 
+#define PROC_KALLSYMS "/proc/kallsyms"
+
 /* 0 if the hook can be attached to here, else a negative errno. */
 int kern_try_fentry(const char *function);
 int kern_try_kprobe(void);

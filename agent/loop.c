@@ -107,7 +107,7 @@ void loop_flush(struct agent *agent)
 static void on_gathered(uv_timer_t *timer);
 
 /* Rows that a walk has read, or is reading, are older than what comes into the ring: they go first. */
-static void drain(struct probe_slot *slot)
+void loop_drain(struct probe_slot *slot)
 {
 	if (!slot->run.ring || slot->walk.is_reading || slot->walk.have - slot->walk.taken >= slot->run.probe->record->size)
 		return;
@@ -119,7 +119,7 @@ static void drain_all(struct agent *agent)
 {
 	agent->held_back = false;
 	for (unsigned i = 0; i < agent->n_slots; i++)
-		drain(&agent->slots[i]);
+		loop_drain(&agent->slots[i]);
 	loop_flush(agent);
 }
 
@@ -127,18 +127,14 @@ static void on_gathered(uv_timer_t *timer)
 {
 	struct probe_slot *slot = timer->data;
 
-	drain(slot);
+	loop_drain(slot);
 	loop_flush(slot->agent);
 }
 
 /* For rings that do not wake us. */
 static void on_poll(uv_timer_t *timer)
 {
-	struct agent *agent = timer->data;
-
-	for (unsigned i = 0; i < agent->n_slots; i++)
-		drain(&agent->slots[i]);
-	loop_flush(agent);
+	drain_all(timer->data);
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events)
@@ -297,7 +293,7 @@ static bool rings_empty(struct agent *agent)
 
 		if (!slot->attached || !slot->run.ring)
 			continue;
-		drain(slot);
+		loop_drain(slot);
 		if (slot->run.probe->collect)
 			slot->run.probe->collect(&slot->run, true);
 		probe_read_totals(&slot->run, &totals);
@@ -399,11 +395,6 @@ void loop_stop(struct agent *agent)
 	uv_timer_stop(&agent->duration);
 	uv_timer_start(&agent->deadline, on_deadline, SHUTDOWN_MS, 0);
 	try_finish(agent);
-}
-
-void loop_drain(struct probe_slot *slot)
-{
-	drain(slot);
 }
 
 void loop_walk_ended(struct agent *agent)

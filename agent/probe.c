@@ -16,7 +16,6 @@
 #include "ring.h"
 
 #define MAX_WAKE_BYTES (256 * 1024)
-#define KALLSYMS "/proc/kallsyms"
 
 #define DECLARE(name) extern const struct probe name##_probe;
 PROBE_LIST(DECLARE)
@@ -76,7 +75,7 @@ static int check_hook(struct probe_run *run, const struct bpf_program *program)
 	if (section_is(program, "kprobe") || section_is(program, "kretprobe")) {
 		if (kern_try_kprobe())
 			return probe_fail(run, -EOPNOTSUPP, "the kernel has no kprobes");
-		err = kern_symbol(KALLSYMS, hook, symbol, sizeof(symbol));
+		err = kern_symbol(PROC_KALLSYMS, hook, symbol, sizeof(symbol));
 		return err ? probe_fail(run, err, "the kernel has no function %s", hook) : 0;
 	}
 	return 0;	/* iterators */
@@ -215,7 +214,7 @@ static struct bpf_link *attach_program(struct bpf_program *program)
 	bool returns = section_is(program, "kretprobe");
 	char symbol[128];
 
-	if ((!returns && !section_is(program, "kprobe")) || kern_symbol(KALLSYMS, hook_of(program), symbol, sizeof(symbol)))
+	if ((!returns && !section_is(program, "kprobe")) || kern_symbol(PROC_KALLSYMS, hook_of(program), symbol, sizeof(symbol)))
 		return bpf_program__attach(program);
 	return bpf_program__attach_kprobe(program, returns, symbol);
 }

@@ -110,6 +110,7 @@ struct probe_run {
 };
 
 extern const struct probe *const probes[];
+extern const struct probe tcp_connection_probe;	/* keeps the socket table */
 extern const unsigned n_probes;
 
 const struct probe *probe_find(const char *name);
@@ -137,6 +138,7 @@ nl_time probe_start_of(const struct interval *interval);
 int probe_fail(struct probe_run *run, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int probe_enable(struct probe_run *run, const char *program);	/* in configure: attach this one too */
 int probe_map_fd(const struct probe_run *run, const char *map);
+bool probe_may_allocate(const struct probe_run *run);	/* whether the programs of its way may use maps that allocate when they are filled */
 int probe_load_only(struct probe_run *run, const char *program);	/* in configure: load, for probe_iterate() */
 /* An iterator's descriptor, to be read and closed, over the elements of `map` or NULL; or a negative errno. */
 int probe_open_iterator(struct probe_run *run, const char *program, const char *map);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "kern.h"
 #include "probe.h"
 
 #define READ_BYTES 65536
@@ -15,6 +16,11 @@
 int probe_map_fd(const struct probe_run *run, const char *map)
 {
 	return bpf_object__find_map_fd_by_name(run->object, map);
+}
+
+bool probe_may_allocate(const struct probe_run *run)
+{
+	return run->way->kind != WAY_KPROBE || kern_allocates_in_programs();
 }
 
 uint64_t probe_weight(const struct probe_run *run, const void *wire)

@@ -89,9 +89,8 @@ struct socket_entry {
 /* What the table is wanted for: bits, by the probes that run. */
 enum table_use {
 	TABLE_RECORDS = 1 << 0,		/* of connections */
-	TABLE_OWNERS = 1 << 1,
-	TABLE_BYTES = 1 << 2,
-	TABLE_ADDRESSES = 1 << 3,	/* sockets by their addresses */
+	TABLE_BYTES = 1 << 1,
+	TABLE_ADDRESSES = 1 << 2,	/* sockets by their addresses */
 };
 
 /* Keys of the maps that find a socket (the address of its struct sock) without it. Ports are numbers, not in network order. */

@@ -9,8 +9,6 @@
 #include "../log.h"
 #include "../probe.h"
 
-extern const struct probe tcp_connection_probe;
-
 /* The programs tell all that a connection has moved when it is closed. Rings are not read while a walk reads, so none changes `told` now. */
 static void take_off_told(const struct probe_run *run, struct tcp_bytes *record)
 {

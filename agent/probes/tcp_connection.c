@@ -63,7 +63,7 @@ static int size_map(struct probe_run *run, const char *name, uint32_t size, bool
 
 static int size_tables(struct probe_run *run)
 {
-	bool allocates = run->way->kind != WAY_KPROBE || kern_allocates_in_programs();
+	bool allocates = probe_may_allocate(run);
 	uint32_t size = allocates ? table_size() : MIN_SOCKETS;
 
 	run->settings.more_sockets = allocates;

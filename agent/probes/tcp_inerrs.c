@@ -17,7 +17,6 @@
 
 BPF_OBJECT(tcp_inerrs);
 
-#define KALLSYMS "/proc/kallsyms"
 #define NETSTAT "/proc/net/netstat"
 #define BATCH 1024	/* more than a hash bucket ever has */
 #define FILTERS (FILTER_PID | FILTER_PORT | FILTER_FAMILY)
@@ -69,8 +68,8 @@ static int configure(struct probe_run *run)
 		return err;
 	probe_connection_settings(run);
 	state->own_netns = settings.own_netns = kern_own_netns();
-	settings.knows_location = kern_code(KALLSYMS, receive, settings.receive, RECEIVE_RANGES) > 0;
-	for (unsigned i = 0; i < 2 && !err && run->way->kind != WAY_KPROBE; i++)
+	settings.knows_location = kern_code(PROC_KALLSYMS, receive, settings.receive, RECEIVE_RANGES) > 0;
+	for (unsigned i = 0; i < 2 && !err && probe_may_allocate(run); i++)
 		err = bpf_map__set_map_flags(bpf_object__find_map_by_name(run->object, i ? "flows_1" : "flows_0"), BPF_F_NO_PREALLOC);
 	return err ?: bpf_map__set_initial_value(bpf_object__find_map_by_name(run->object, ".rodata.inerrs"), &settings, sizeof(settings));
 }
@@ -115,7 +114,7 @@ static uint64_t read_overflows(void)
 static void tell_overflows(struct probe_run *run, bool last)
 {
 	struct state *state = run->state;
-	uint64_t counted = read_overflows() - state->overflows_before, by_event = 0, unseen, sure;
+	uint64_t counted, by_event = 0, unseen, sure;
 	uint32_t key = 0;
 	struct tcp_inerrs record = {
 		.time.ns = clock_now(), .reason = INERR_LISTEN_OVERFLOW, .class = inerr_class_of(INERR_LISTEN_OVERFLOW), .family = 0xff,
@@ -124,6 +123,7 @@ static void tell_overflows(struct probe_run *run, bool last)
 
 	if (run->config->filters & FILTERS || bpf_map_lookup_elem(probe_map_fd(run, ".bss.own_overflows"), &key, &by_event))
 		return;
+	counted = read_overflows() - state->overflows_before;
 	unseen = counted > by_event ? counted - by_event : 0;
 	sure = last || unseen < state->overflows_seen ? unseen : state->overflows_seen;
 	state->overflows_seen = unseen;
@@ -203,13 +203,11 @@ static const struct way ways[] = {
 					    "checksum_kretprobe", "reset_v4_kprobe", "reset_v6_kprobe", NULL } },
 };
 
-extern const struct probe tcp_connection_probe;
-
 const struct probe tcp_inerrs_probe = {
 	.name = "tcp_inerrs",
 	.summary = "bad TCP packets that came in: what was wrong with them, and whose socket they were for",
 	.needs = &tcp_connection_probe,
-	.table = TABLE_OWNERS | TABLE_ADDRESSES,
+	.table = TABLE_ADDRESSES,
 	.record = &tcp_inerrs_record,
 	.object = tcp_inerrs_object,
 	.object_end = tcp_inerrs_object_end,

@@ -91,7 +91,8 @@ def assert_side(records, puppet, answer, sent, received, *, role=None, before=Su
     found = records_of(records, puppet.ns, answer, role)
     assert found, f"no record of {answer}"
     unowned = 0
-    while answer.op == "accept" and unowned < len(found) - 1 and "process" not in found[unowned]:  # data came before it was accepted
+    owned = 0 if thread and PREEMPTS_TRACEPOINTS else 1  # there the kernel skips a program now and then, that of accept, too
+    while answer.op == "accept" and unowned < len(found) - owned and "process" not in found[unowned]:  # data came before it was accepted
         unowned += 1
     first = found[0]["netline"]["bytes"]
     if role == "unknown" and first["sent_total"] - first["sent"] == before.sent + 1:

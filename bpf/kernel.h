@@ -94,6 +94,7 @@ struct sock_common {
 	atomic64_t skc_cookie;
 	unsigned long skc_flags;
 	struct sock *skc_listener;	/* of a request */
+	__u32 skc_tw_rcv_nxt;		/* in TIME_WAIT */
 };
 struct sock {
 	struct sock_common __sk_common;

@@ -66,14 +66,21 @@ static __always_inline bool is_overtaken(const struct tcp_sock *tcp, const struc
 	return is_bare && before(p->ack, BPF_CORE_READ(tcp, snd_una));
 }
 
+/* Whether the socket has received it before, or what came after it. */
+static __always_inline bool is_late(const struct meeting *m, const struct packet *p, __u8 reason)
+{
+	const struct sock *sk = m->sk;
+	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
+
+	if (sk && m->state == TCP_TIME_WAIT)
+		return before(p->seq, BPF_CORE_READ(sk, __sk_common.skc_tw_rcv_nxt));
+	return sk && m->is_full && (before(p->seq, BPF_CORE_READ(tcp, rcv_nxt)) || (reason == INERR_PAWS && is_overtaken(tcp, p)));
+}
+
 /* Of a segment that is not in the window, or too old for it: what was received before is a duplicate. A RST is none. */
 static __always_inline __u8 look_at_side(const struct meeting *m, const struct packet *p, __u8 reason)
 {
-	const struct tcp_sock *tcp = (const struct tcp_sock *)m->sk;
-
-	if (p->flags & FLAG_RST || !tcp || !m->is_full)
-		return reason;
-	if (!before(p->seq, BPF_CORE_READ(tcp, rcv_nxt)) && (reason != INERR_PAWS || !is_overtaken(tcp, p)))
+	if (p->flags & FLAG_RST || !is_late(m, p, reason))
 		return reason;
 	return inerrs.duplicates ? INERR_OLD_DATA : INERR_NONE;
 }

@@ -141,7 +141,7 @@ static const char *const tcp_flag_names[] = {
 #define NO_SOCKET_KNOWN "the packet's socket is unknown, or there is none"
 static const struct row tcp_inerrs_rows[] = {
 	ROW(S, "@timestamp", time, NULL, "When the packet was dropped, of several the first; of an interval's listen overflows its end"),
-	ROW_ENUM(S, "event.reason", reason, inerr_reasons, "What was bad about it. syn_in_window: a SYN for an open connection; rst_in_window: a RST in the window, but not exactly where it is due; rst_out_of_window: one outside of it, or for a socket that has none; invalid_ack: of what was not sent, or of what is too old; any for a listener; old_data, with --duplicates: what was received before, and keepalives; listen_overflow: no room in a listener's accept queue"),
+	ROW_ENUM(S, "event.reason", reason, inerr_reasons, "What was bad about it. syn_in_window: a SYN for an open connection, also that of the handshake if it comes twice; rst_in_window: a RST in the window, but not exactly where it is due; rst_out_of_window: one outside of it, or for a socket that has none; invalid_ack: of what was not sent, or of what is too old; any for a listener; old_data, with --duplicates: what was received before, and keepalives; listen_overflow: no room in a listener's accept queue"),
 	ROW_ENUM(S, "network.type", family, family_names, "IP version", IF_MAX("the record is an interval's listen overflows")),
 	{ .path = "network.transport", .kind = KIND_CONST, .text = "tcp", .meaning = "Transport protocol" },
 	{ .path = "network.direction", .kind = KIND_CONST, .text = "ingress", .meaning = "The packet came to this host" },

@@ -36,7 +36,7 @@ static const struct mapping mappings[] = {
 	{ .name = "TCP_OLD_ACK", .reason = INERR_OLD_DATA, .when = DUPLICATES },	/* in the window: acknowledges what is acknowledged */
 	{ .name = "TCP_RFC7323_PAWS", .reason = INERR_PAWS, .check = CHECK_SIDE },	/* what comes late has an old timestamp, too */
 	{ .name = "TCP_RFC7323_PAWS_ACK", .reason = INERR_OLD_DATA, .when = DUPLICATES },	/* 6.14: an ACK that came late */
-	{ .name = "TCP_RFC7323_TW_PAWS", .reason = INERR_PAWS },
+	{ .name = "TCP_RFC7323_TW_PAWS", .reason = INERR_PAWS, .check = CHECK_SIDE },
 	{ .name = "TCP_RFC7323_TSECR", .reason = INERR_PAWS },	/* an echo of what was never sent, at the handshake's end */
 	{ .name = "TCP_INVALID_SYN", .reason = INERR_SYN_IN_WINDOW },
 	{ .name = "TCP_RESET", .reason = INERR_RST_IN_WINDOW },

@@ -2,12 +2,13 @@
 """tcp_inerrs: bad segments for sockets that are not, or no longer, simply established; and what only looks like a bad segment."""
 import pytest
 
-from harness import wait_until
+from harness import KERNEL, wait_until
 from inerrs import (assert_owned, assert_packet, assert_socket, in_namespace, inerrs_agent, lab, reasons_of, wait_for_count)
 from segments import ACK, PSH, RST, SYN, Peek, tcp
 
 pytestmark = pytest.mark.any_way
 FAR = 1 << 24
+TELLS_LATE_IN_TIME_WAIT = KERNEL >= (6, 15)
 NOBODY = "10.77.0.9"  # an address on the link from which no answer comes
 
 
@@ -97,3 +98,25 @@ def test_what_comes_late(duplicates):
         for record, told in zip(found[:-1], sent):
             assert record["netline"]["tcp"]["seq"] == told["seq"]
             assert record["netline"]["inerr"].get("kernel_reason", "TCP_RFC7323_PAWS").startswith("TCP_RFC7323_PAWS")
+
+
+@pytest.mark.parametrize("duplicates", [False, True])
+def test_what_comes_late_in_time_wait(duplicates):
+    """An ACK that the FIN has overtaken is a duplicate; what follows the FIN, with a timestamp from before it, is not."""
+    with lab("10.77.0.2", True) as there, inerrs_agent(*(["--duplicates"] if duplicates else []), ns=there.there) as agent:
+        sent = []
+        for offset in 0, 1:
+            connection = there.connect()
+            there.server.close(connection.accepted.fd)
+            there.client.must("shutdown", connection.connected.socket, "write")
+            pattern = f"{connection.source[0]}:{connection.source[1]}"
+            wait_until(lambda: pattern in there.there.run(["ss", "-tanH", "state", "time-wait"]).stdout, 10, "TIME_WAIT")
+            sent.append(connection.send(offset, late=True))
+        there.connect().send(10, flags=SYN)
+        wait_for_count(agent, there.there, 1 + (1 + duplicates) * TELLS_LATE_IN_TIME_WAIT)
+        found = in_namespace(agent.stop(), there.there)
+        expected = [("old_data", sent[0])] * duplicates + [("paws", sent[1])] if TELLS_LATE_IN_TIME_WAIT else []
+        assert reasons_of(found) == [reason for reason, _ in expected] + ["syn_in_window"]
+        for record, (_, told) in zip(found, expected):
+            assert record["netline"]["inerr"]["kernel_reason"] == "TCP_RFC7323_TW_PAWS"
+            assert (record["netline"]["tcp"]["seq"], record["netline"]["tcp"]["state"]) == (told["seq"], "TIME_WAIT")

@@ -97,7 +97,7 @@ def kernel_warnings():
 
 def run_tests(name, paths, environment):
     result = f"/tmp/{name}.xml"
-    command = ["/usr/bin/python3", "-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider", "--tb=short", f"--junitxml={result}", *paths]
+    command = ["/usr/bin/python3", "-m", "pytest", "-vv", "-rs", "-p", "no:cacheprovider", "--tb=short", f"--junitxml={result}", *paths]
     code = subprocess.run(command, cwd=TOP, env={**os.environ, **environment}, check=False).returncode
     if os.path.exists(result):
         tell(f"{name}.xml", Path(result).read_bytes())

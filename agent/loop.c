@@ -444,15 +444,6 @@ static void start_signal(struct agent *agent, uv_signal_t *signal, int number)
 	uv_signal_start(signal, on_signal, number);
 }
 
-static bool no_wakeups(const struct agent *agent)
-{
-	bool found = false;
-
-	for (unsigned i = 0; i < agent->n_slots; i++)
-		found = found || (agent->slots[i].run.ring && agent->slots[i].run.settings.no_wakeups);
-	return found;
-}
-
 int loop_start(struct agent *agent)
 {
 	const struct config *config = agent->config;
@@ -465,7 +456,7 @@ int loop_start(struct agent *agent)
 	start_timer(agent, &agent->duration, on_duration, config->duration_ns / 1000000, false);
 	start_timer(agent, &agent->deadline, on_deadline, 0, false);
 	start_timer(agent, &agent->retry, on_retry, 0, false);
-	start_timer(agent, &agent->poll, on_poll, no_wakeups(agent) ? GATHER_MS : 0, true);
+	start_timer(agent, &agent->poll, on_poll, 0, false);
 	start_signal(agent, &agent->interrupt, SIGINT);
 	start_signal(agent, &agent->terminate, SIGTERM);
 	start_signal(agent, &agent->hangup, SIGHUP);
@@ -483,6 +474,8 @@ int loop_start(struct agent *agent)
 		slot->gather.data = slot->ready.data = slot;
 		if (!slot->run.ring)
 			continue;
+		if (slot->run.settings.no_wakeups)
+			uv_timer_start(&agent->poll, on_poll, GATHER_MS, GATHER_MS);
 		err = uv_poll_init(&agent->loop, &slot->ready, ring_fd(slot->run.ring)) ?: uv_poll_start(&slot->ready, UV_READABLE, on_ready);
 		if (!err)
 			on_ready(&slot->ready, 0, 0);	/* what came before we listened */

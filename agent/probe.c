@@ -116,7 +116,7 @@ int probe_enable(struct probe_run *run, const char *name)
 	return err;
 }
 
-static int enable_all(struct probe_run *run, const char *const *names)
+int probe_enable_all(struct probe_run *run, const char *const *names)
 {
 	int err = 0;
 
@@ -150,7 +150,7 @@ static int open_way(struct probe_run *run, const struct way *way)
 		return probe_fail(run, -errno, "cannot open the BPF object: %s", strerror(errno));
 	run->way = way;
 	run->settings = (struct settings){ 0 };
-	return enable_all(run, way->programs) ?: enable_all(run, run->probe->programs) ?:
+	return probe_enable_all(run, way->programs) ?: probe_enable_all(run, run->probe->programs) ?:
 	       (run->probe->configure ? run->probe->configure(run) : 0);
 }
 

@@ -137,6 +137,7 @@ nl_time probe_start_of(const struct interval *interval);
 /* For probes' own code. */
 int probe_fail(struct probe_run *run, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int probe_enable(struct probe_run *run, const char *program);	/* in configure: attach this one too */
+int probe_enable_all(struct probe_run *run, const char *const *programs);	/* NULL-terminated, or NULL */
 int probe_map_fd(const struct probe_run *run, const char *map);
 bool probe_may_allocate(const struct probe_run *run);	/* whether the programs of its way may use maps that allocate when they are filled */
 int probe_load_only(struct probe_run *run, const char *program);	/* in configure: load, for probe_iterate() */

@@ -34,14 +34,10 @@ static uint32_t table_size(void)
 static int enable_stand_ins(struct probe_run *run)
 {
 	static const char *const of_states[] = { "set_state_preempted", "set_state_preempted_2", "set_state_preempted_3", "set_state_preempted_4",
-						 "set_state_preempted_5", "set_state_preempted_6" };
-	int err = 0;
+						 "set_state_preempted_5", "set_state_preempted_6", NULL };
+	static const char *const of_accepts[] = { "accept_preempted", "accept_preempted_2", NULL };
 
-	for (unsigned i = 0; i < sizeof(of_states) / sizeof(of_states[0]) && !err; i++)
-		err = probe_enable(run, of_states[i]);
-	if (!err && run->way->kind == WAY_TRACEPOINT)
-		err = probe_enable(run, "accept_preempted") ?: probe_enable(run, "accept_preempted_2");
-	return err;
+	return probe_enable_all(run, of_states) ?: probe_enable_all(run, run->way->kind == WAY_TRACEPOINT ? of_accepts : NULL);
 }
 
 /* What the table is not asked for takes no memory. */

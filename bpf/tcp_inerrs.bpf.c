@@ -80,9 +80,7 @@ static __always_inline bool is_late(const struct meeting *m, const struct packet
 /* Of a segment that is not in the window, or too old for it: what was received before is a duplicate. A RST is none. */
 static __always_inline __u8 look_at_side(const struct meeting *m, const struct packet *p, __u8 reason)
 {
-	if (p->flags & FLAG_RST || !is_late(m, p, reason))
-		return reason;
-	return inerrs.duplicates ? INERR_OLD_DATA : INERR_NONE;
+	return p->flags & FLAG_RST || !is_late(m, p, reason) ? reason : duplicate();
 }
 
 /* How the packet is bad, or INERR_NONE; `w` has what was found on the way. */

@@ -7,6 +7,12 @@
 
 #define IFF_LOOPBACK 8
 
+/* What was received before is an error for nobody. */
+static __always_inline __u8 duplicate(void)
+{
+	return inerrs.duplicates ? INERR_OLD_DATA : INERR_NONE;
+}
+
 static __always_inline bool in_tcp_receive(__u64 location)
 {
 	for (int i = 0; i < RECEIVE_RANGES; i++)

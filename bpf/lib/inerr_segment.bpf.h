@@ -44,12 +44,6 @@ static __always_inline bool read_timestamp(const unsigned char *header, __u32 le
 	return false;
 }
 
-/* What was received before is an error for nobody. */
-static __always_inline __u8 duplicate(void)
-{
-	return inerrs.duplicates ? INERR_OLD_DATA : INERR_NONE;
-}
-
 /* tcp_paws_discard(). A repeated ACK is let through without a look at the window and the clock's tolerance. */
 static __always_inline bool fails_paws(const struct segment *s, const unsigned char *header, __u32 length)
 {

@@ -113,9 +113,9 @@ def test_what_comes_late_in_time_wait(duplicates):
             wait_until(lambda: pattern in there.there.run(["ss", "-tanH", "state", "time-wait"]).stdout, 10, "TIME_WAIT")
             sent.append(connection.send(offset, late=True))
         there.connect().send(10, flags=SYN)
-        wait_for_count(agent, there.there, 1 + (1 + duplicates) * TELLS_LATE_IN_TIME_WAIT)
-        found = in_namespace(agent.stop(), there.there)
         expected = [("old_data", sent[0])] * duplicates + [("paws", sent[1])] if TELLS_LATE_IN_TIME_WAIT else []
+        wait_for_count(agent, there.there, len(expected) + 1)
+        found = in_namespace(agent.stop(), there.there)
         assert reasons_of(found) == [reason for reason, _ in expected] + ["syn_in_window"]
         for record, (_, told) in zip(found, expected):
             assert record["netline"]["inerr"]["kernel_reason"] == "TCP_RFC7323_TW_PAWS"

@@ -29,7 +29,7 @@ def inerrs_agent(*args, **kw):
 
 
 def in_namespace(records, ns):
-    return [r for r in of_dataset(records, "tcp_inerrs") if r["netline"]["socket"].get("netns") == str(ns.inum)]
+    return [r for r in of_dataset(records, "tcp_inerrs") if r["netline"].get("socket", {}).get("netns") == str(ns.inum)]
 
 
 def count_of(records):

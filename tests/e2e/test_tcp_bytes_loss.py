@@ -30,8 +30,9 @@ def lossy_link(lose):
         yield agent, ns, other, lose(ns, other)
 
 
-def drop(ns, hook, share):
-    """One TCP packet of so many at this hook, at random."""
+def drop(sender, ns, hook, share):
+    """One TCP packet of so many at this hook, at random; the sender's are single segments, so that there are many."""
+    sender.run(["ip", "link", "set", "eth0", "gso_max_segs", "1"])
     for line in ("add table inet t", f"add chain inet t c {{ type filter hook {hook} priority 0; }}",
                  f"add rule inet t c meta l4proto tcp numgen random mod {share} 0 counter drop"):
         ns.run(["nft", line])
@@ -44,8 +45,8 @@ def tbf(ns):
 
 
 LOSSES = {  # each returns what counts the packets lost
-    "receiver's input": lambda ns, other: drop(other, "input", 30),
-    "sender's output": lambda ns, other: drop(ns, "output", 30),
+    "receiver's input": lambda ns, other: drop(ns, other, "input", 30),
+    "sender's output": lambda ns, other: drop(ns, ns, "output", 30),
     "tbf": lambda ns, other: tbf(ns),
 }
 

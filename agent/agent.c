@@ -19,6 +19,14 @@
 #include "log.h"
 #include "run.h"
 
+static bool has_record(const struct record *const *records, unsigned n, const char *name)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(records[i]->name, name))
+			return true;
+	return false;
+}
+
 unsigned agent_record_types(const struct record *ret_records[MAX_RECORDS])
 {
 	static const struct record *const own[] = { &agent_probe_record, &agent_status_record, &agent_lost_record };
@@ -26,6 +34,9 @@ unsigned agent_record_types(const struct record *ret_records[MAX_RECORDS])
 
 	for (unsigned i = 0; i < n_probes; i++)
 		ret_records[n++] = probes[i]->record;
+	for (unsigned i = 0; i < n_probes; i++)
+		if (probes[i]->summary_record && !has_record(ret_records, n, probes[i]->summary_record->name))
+			ret_records[n++] = probes[i]->summary_record;
 	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++)
 		ret_records[n++] = own[i];
 	return n;
@@ -41,18 +52,31 @@ static int make_plans(struct agent *agent, const struct facts *facts)
 	return err;
 }
 
+static bool writes(const struct probe *probe, const char *name)
+{
+	return !strcmp(probe->record->name, name) || (probe->summary_record && !strcmp(probe->summary_record->name, name));
+}
+
 /* Which records the output takes: of its probes, agent_lost always, the agent's others if they were asked for. */
+static bool takes_record(const struct output *output, const char *name)
+{
+	bool of_agent = true;
+
+	for (unsigned i = 0; i < n_probes; i++) {
+		if (!writes(probes[i], name))
+			continue;
+		if (output_wants_probe(output, probes[i]->name))
+			return true;
+		of_agent = false;
+	}
+	return of_agent && (output->spec.agent_records || !strcmp(name, agent_lost_record.name));
+}
+
 static void choose_datasets(struct agent *agent)
 {
-	struct output *output = agent->output;
-
-	for (unsigned i = 0; i < agent->n_records; i++) {
-		const char *name = agent->records[i]->name;
-		bool takes = i < n_probes ? output_wants_probe(output, name) :
-					    output->spec.agent_records || !strcmp(name, agent_lost_record.name);
-
-		output->datasets |= takes ? 1u << i : 0;
-	}
+	for (unsigned i = 0; i < agent->n_records; i++)
+		if (takes_record(agent->output, agent->records[i]->name))
+			agent->output->datasets |= 1u << i;
 }
 
 static void collect_facts(const struct config *config, struct facts *ret_facts)
@@ -78,8 +102,8 @@ static bool attach_probe(struct agent *agent, const struct probe *probe, struct 
 
 	slot->agent = agent;
 	slot->is_silent = silent;
-	slot->dataset = agent_dataset(agent, probe->record);
 	slot->attached = !probe_start(&slot->run, probe, agent->config, table ? &table->run : NULL, table_uses);
+	slot->dataset = agent_dataset(agent, slot->run.record);
 	slot->run.sink = loop_take_record;
 	slot->run.context = slot;
 	probe_begin_interval(&slot->run, clock_now());
@@ -101,16 +125,19 @@ static unsigned attach_probes(struct agent *agent, const struct probe *const *ch
 	unsigned attached = 0, uses = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		uses |= chosen[i]->table;
+		if (!chosen[i]->needs || probe_needs(chosen[i], agent->config))
+			uses |= chosen[i]->table;
 	for (unsigned i = 0; i < n; i++)
-		if (!chosen[i]->needs)
+		if (!probe_needs(chosen[i], agent->config))
 			attached += attach_probe(agent, chosen[i], NULL, uses, false);
 	for (unsigned i = 0; i < n; i++) {
-		if (!chosen[i]->needs)
+		const struct probe *needed = probe_needs(chosen[i], agent->config);
+
+		if (!needed)
 			continue;
-		if (!slot_of(agent, chosen[i]->needs))
-			attach_probe(agent, chosen[i]->needs, NULL, uses, true);
-		attached += attach_probe(agent, chosen[i], slot_of(agent, chosen[i]->needs), 0, false);
+		if (!slot_of(agent, needed))
+			attach_probe(agent, needed, NULL, uses, true);
+		attached += attach_probe(agent, chosen[i], slot_of(agent, needed), 0, false);
 	}
 	return attached;
 }

@@ -17,31 +17,23 @@
 #include "parse.h"
 #include "probe.h"
 
-/* One option. `parse` takes the argument (NULL if there is none) and returns -EINVAL after it has told what is wrong; without `parse` it sets a flag. */
+#define BARE_SAMPLE 100
+
+/*
+ * One option. `parse` takes the argument (NULL if there is none), `one` each piece of a list; both return -EINVAL after they have told
+ * what is wrong. Without them it sets a flag.
+ */
 struct option_row {
 	const char *name;
 	char letter;
-	const char *argument;	/* NULL: takes none */
+	const char *argument;	/* NULL: takes none; [=N]: may take one */
 	const char *help;
 	int (*parse)(struct config *config, const char *argument);
+	parse_one *one;
 	enum filter filter;
 	size_t flag;		/* offset of a bool in struct config */
+	const char *letters, *in_full;	/* "-sp" and "--sport", if it is also typed with two letters, for which getopt has no name */
 };
-
-static int parse_nic(struct config *config, const char *argument)
-{
-	return parse_list("--nic", argument, ',', config, parse_one_nic);
-}
-
-static int parse_pid(struct config *config, const char *argument)
-{
-	return parse_list("--pid", argument, ',', config, parse_one_pid);
-}
-
-static int parse_port(struct config *config, const char *argument)
-{
-	return parse_list("--port", argument, ',', config, parse_one_port);
-}
 
 static int parse_direction(struct config *config, const char *argument)
 {
@@ -113,6 +105,32 @@ static int parse_mntns_map(struct config *config, const char *argument)
 {
 	config->mntns_map = argument;
 	return check_pinned_set("--mntnsmap", argument);
+}
+
+static int parse_sample(struct config *config, const char *argument)
+{
+	uint64_t sample = BARE_SAMPLE;
+
+	if (argument && parse_number("--sample", argument, 1, 1000000000, &sample))
+		return -EINVAL;
+	config->sample = sample;
+	config->sample_is_bare = !argument;
+	return 0;
+}
+
+static int parse_min_latency(struct config *config, const char *argument)
+{
+	return parse_number("--min-latency", argument, 1, 1000000000000, &config->min_latency_ns);
+}
+
+static int parse_netns(struct config *config, const char *argument)
+{
+	if (strcmp(argument, "all")) {
+		log_error("--netns %s: all is what there is; without --netns, only packets of this network namespace", argument);
+		return -EINVAL;
+	}
+	config->all_netns = true;
+	return 0;
 }
 
 static int parse_no_clear(struct config *config, const char *argument)
@@ -210,15 +228,22 @@ static int parse_help(struct config *config, const char *argument)
 }
 
 static const struct option_row option_rows[] = {
-	{ "nic", 'n', "NAME[,...]", "only these NICs", .parse = parse_nic, .filter = FILTER_NIC },
-	{ "pid", 'p', "PID[,...]", "only connections of these processes", .parse = parse_pid, .filter = FILTER_PID },
-	{ "port", 'P', "PORT[,...]", "only connections with these local ports", .parse = parse_port, .filter = FILTER_PORT },
+	{ "nic", 'n', "NAME[,...]", "only these NICs", .one = parse_one_nic, .filter = FILTER_NIC },
+	{ "pid", 'p', "PID[,...]", "only connections of these processes", .one = parse_one_pid, .filter = FILTER_PID },
+	{ "port", 'P', "PORT[,...]", "only connections with these local ports", .one = parse_one_port, .filter = FILTER_PORT },
 	{ "direction", 'r', "connect|accept", "only connections that this host opened, or that it accepted", .parse = parse_direction, .filter = FILTER_DIRECTION },
 	{ "ipv4", '4', NULL, "only IPv4 (v4-mapped addresses are IPv4)", .parse = parse_ipv4, .filter = FILTER_FAMILY },
 	{ "ipv6", '6', NULL, "only IPv6", .parse = parse_ipv6, .filter = FILTER_FAMILY },
 	{ "cgroup", 0, "PATH|ID", "only sockets of this cgroup (v2) and of those below it", .parse = parse_cgroup_option, .filter = FILTER_CGROUP },
 	{ "cgroupmap", 0, "PATH", "only sockets of the cgroups (v2) whose ids are keys of this pinned hash map", .parse = parse_cgroup_map, .filter = FILTER_CGROUP_SET },
 	{ "mntnsmap", 0, "PATH", "only sockets whose owner's mount namespace is a key of this pinned hash map", .parse = parse_mntns_map, .filter = FILTER_MNTNS_SET },
+	{ "sport", 0, "PORT[,...]", "only packets from these ports", .one = parse_one_source_port, .filter = FILTER_SOURCE_PORT, .letters = "-sp", .in_full = "--sport" },
+	{ "dport", 0, "PORT[,...]", "only packets to these ports", .one = parse_one_destination_port, .filter = FILTER_DESTINATION_PORT, .letters = "-dp", .in_full = "--dport" },
+	{ "exclude-port", 0, "PORT[,...]", "no packets from or to these ports", .one = parse_one_excluded_port, .filter = FILTER_EXCLUDED_PORT },
+	{ "sample", 's', "[=N]", "only one packet in N, at random (100 if N is not given)", .parse = parse_sample, .filter = FILTER_SAMPLE },
+	{ "min-latency", 0, "NS", "only packets that took at least NS nanoseconds", .parse = parse_min_latency, .filter = FILTER_LATENCY },
+	{ "summary", 0, NULL, "instead of a record for each packet, one per interval, NIC and stage of its way", .filter = FILTER_SUMMARY, .flag = offsetof(struct config, summary) },
+	{ "netns", 0, "all", "packets of all network namespaces, not only of this one", .parse = parse_netns },
 	{ "duplicates", 0, NULL, "tcp_inerrs: report ordinary duplicates and keepalives, too", .flag = offsetof(struct config, duplicates) },
 	{ "interval", 'i', "SEC", "time between records of interval probes (default 1, fractions allowed)", .parse = parse_interval },
 	{ "attach", 0, "fentry|kprobe|tracepoint", "attach to the kernel in this way only", .parse = parse_way },
@@ -239,6 +264,27 @@ static const struct option_row option_rows[] = {
 #define FIRST_LONG 256	/* what getopt_long() returns for the first row */
 #define N_OPTIONS (sizeof(option_rows) / sizeof(option_rows[0]))
 
+/* For struct option. */
+static int has_argument(const struct option_row *row)
+{
+	if (!row->argument)
+		return no_argument;
+	return row->argument[0] == '[' ? optional_argument : required_argument;
+}
+
+static void print_option(const struct option_row *row)
+{
+	char text[80], typed[5] = "   ";
+
+	if (row->letters)
+		snprintf(typed, sizeof(typed), "%s,", row->letters);
+	else if (row->letter)
+		snprintf(typed, sizeof(typed), "-%c,", row->letter);
+	snprintf(text, sizeof(text), "%s --%s%s%s", typed, row->name, has_argument(row) == required_argument ? " " : "", row->argument ?: "");
+	printf(strlen(text) > 34 ? "  %s\n" : "  %-35s", text);
+	printf(strlen(text) > 34 ? "%37s%s\n" : "%s%s\n", "", row->help);
+}
+
 void config_help(void)
 {
 	printf("netline: the kernel's network stack as JSON Lines\n\n"
@@ -248,15 +294,8 @@ void config_help(void)
 	for (unsigned i = 0; i < n_probes; i++)
 		printf("  %-18s %s%s\n", probes[i]->name, probes[i]->summary, probes[i]->by_default ? "" : " (not in the default set)");
 	printf("  %-18s every probe\n\nOptions:\n", "all");
-	for (size_t i = 0; i < N_OPTIONS; i++) {
-		const struct option_row *row = &option_rows[i];
-		char text[80];
-
-		snprintf(text, sizeof(text), "%c%c%s --%s%s%s", row->letter ? '-' : ' ', row->letter ? row->letter : ' ',
-			 row->letter ? "," : " ", row->name, row->argument ? " " : "", row->argument ? row->argument : "");
-		printf(strlen(text) > 34 ? "  %s\n" : "  %-35s", text);
-		printf(strlen(text) > 34 ? "%37s%s\n" : "%s%s\n", "", row->help);
-	}
+	for (size_t i = 0; i < N_OPTIONS; i++)
+		print_option(&option_rows[i]);
 	printf("\nExit status: 0 done; 1 failed at run time; 2 wrong usage or unknown NIC; 3 cannot attach to the kernel.\n");
 }
 
@@ -274,10 +313,14 @@ const char *config_filter_names(const struct config *config, unsigned filters, c
 
 static int apply(struct config *config, const struct option_row *row, const char *argument)
 {
+	char option[32];
 	int err = 0;
 
+	snprintf(option, sizeof(option), "--%s", row->name);
 	if (row->parse)
 		err = row->parse(config, argument);
+	else if (row->one)
+		err = parse_list(option, argument, ',', config, row->one);
 	else
 		*(bool *)((char *)config + row->flag) = true;
 	config->filters |= row->filter;
@@ -317,7 +360,21 @@ static int take_words(struct config *config, int n, char **words)
 	return 0;
 }
 
-/* What an option says about the command that it stands with. */
+/* `--sample 100` leaves a word: an optional argument stands in the same one. */
+static int check_sample(const struct config *config)
+{
+	for (unsigned i = 0; i < config->n_words && config->sample_is_bare; i++) {
+		const char *word = config->words[i];
+
+		if (word[0] && !word[strspn(word, "0123456789")]) {
+			log_error("%s: no such probe; for one packet in %s use --sample=%s", word, word, word);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+/* What an option says about the command and the options that it stands with. */
 static int check_together(const struct config *config)
 {
 	char names[FILTER_NAMES_LEN];
@@ -344,7 +401,11 @@ static int check_together(const struct config *config)
 		log_error("schema: one record type at a time, or none for all");
 		return -EINVAL;
 	}
-	return 0;
+	if (config->min_latency_ns && config->summary) {
+		log_error("--min-latency goes with a record for each packet, not with --summary");
+		return -EINVAL;
+	}
+	return check_sample(config);
 }
 
 static void defaults(struct config *config)
@@ -352,27 +413,40 @@ static void defaults(struct config *config)
 	memset(config, 0, sizeof(*config));
 	config->families = FAMILY_BIT(FAMILY_IPV4) | FAMILY_BIT(FAMILY_IPV6);
 	config->actions = 1 << ACTION_CONNECT | 1 << ACTION_ACCEPT;
+	config->sample = 1;
 	config->interval_ns = 1000000000;
 	config->ring_bytes = 1 << 20;
 	if (gethostname(config->host, sizeof(config->host) - 1) || !config->host[0])
 		strcpy(config->host, "localhost");
 }
 
-int config_parse(struct config *config, int argc, char **argv)
+/* Only the option that is next is spelled out: further on, -sp may be an argument, or follow `--`. */
+static int next_option(int argc, char **argv, const char *shorts, const struct option *longs)
+{
+	int next = optind;
+
+	while (next < argc && (argv[next][0] != '-' || !argv[next][1]))	/* a word, which getopt passes over */
+		next++;
+	for (size_t i = 0; i < N_OPTIONS && next < argc; i++)
+		if (option_rows[i].letters && !strcmp(argv[next], option_rows[i].letters))
+			argv[next] = (char *)option_rows[i].in_full;
+	return getopt_long(argc, argv, shorts, longs, NULL);
+}
+
+static int parse_all(struct config *config, int argc, char **argv)
 {
 	struct option longs[N_OPTIONS + 1] = { 0 };
 	char shorts[3 * N_OPTIONS + 2] = ":", *letter = shorts + 1;
 	int c, index;
 
-	defaults(config);
 	for (size_t i = 0; i < N_OPTIONS; i++) {
-		longs[i] = (struct option){ .name = option_rows[i].name, .has_arg = !!option_rows[i].argument, .val = FIRST_LONG + i };
+		int has_arg = has_argument(&option_rows[i]);
+
+		longs[i] = (struct option){ .name = option_rows[i].name, .has_arg = has_arg, .val = FIRST_LONG + i };
 		if (option_rows[i].letter)
-			*letter++ = option_rows[i].letter;
-		if (option_rows[i].letter && option_rows[i].argument)
-			*letter++ = ':';
+			letter += sprintf(letter, "%c%.*s", option_rows[i].letter, has_arg, "::");
 	}
-	while ((c = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+	while ((c = next_option(argc, argv, shorts, longs)) != -1) {
 		if (c == ':' || c == '?')
 			return tell_bad_option(c, argv[optind - 1]);
 		for (index = 0; index < (int)N_OPTIONS; index++)
@@ -385,6 +459,21 @@ int config_parse(struct config *config, int argc, char **argv)
 		return -EINVAL;
 	log_set_level(config->quiet ? LOG_LEVEL_ERROR : config->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_NOTICE);
 	return check_together(config);
+}
+
+/* On a copy, in which options are spelled out and put before the words. */
+int config_parse(struct config *config, int argc, char **argv)
+{
+	char **copy = calloc(argc + 1, sizeof(*copy));
+	int err = -ENOMEM;
+
+	defaults(config);
+	if (copy) {
+		memcpy(copy, argv, argc * sizeof(*copy));
+		err = parse_all(config, argc, copy);
+	}
+	free(copy);
+	return err;
 }
 
 void config_release(struct config *config)

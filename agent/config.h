@@ -26,9 +26,15 @@ enum filter {
 	FILTER_CGROUP = 1 << 5,
 	FILTER_CGROUP_SET = 1 << 6,
 	FILTER_MNTNS_SET = 1 << 7,
+	FILTER_SOURCE_PORT = 1 << 8,
+	FILTER_DESTINATION_PORT = 1 << 9,
+	FILTER_EXCLUDED_PORT = 1 << 10,
+	FILTER_SAMPLE = 1 << 11,
+	FILTER_LATENCY = 1 << 12,
+	FILTER_SUMMARY = 1 << 13,	/* none, but a probe has it or not as well */
 };
 
-#define MAX_FILTERS 8
+#define MAX_FILTERS 14
 
 enum command { COMMAND_RUN, COMMAND_LIST, COMMAND_SCHEMA, COMMAND_HELP, COMMAND_VERSION };
 
@@ -45,6 +51,13 @@ struct config {
 	unsigned n_pids;
 	uint16_t ports[MAX_LIST];
 	unsigned n_ports;
+	uint16_t source_ports[MAX_LIST], destination_ports[MAX_LIST], excluded_ports[MAX_LIST];	/* of the packet */
+	unsigned n_source_ports, n_destination_ports, n_excluded_ports;
+	uint32_t sample;		/* one packet in so many; 1: all */
+	bool sample_is_bare;		/* --sample without =N */
+	uint64_t min_latency_ns;	/* 0: any */
+	bool summary;
+	bool all_netns;
 	uint8_t families;		/* FAMILY_BIT()s */
 	uint8_t actions;		/* bits of enum connection_action */
 	uint64_t cgroup;		/* id */
@@ -73,6 +86,6 @@ void config_release(struct config *config);
 void config_help(void);
 
 /* Options of these filter bits as the user knows them: "--pid, --port". */
-#define FILTER_NAMES_LEN 128
+#define FILTER_NAMES_LEN 160
 const char *config_filter_names(const struct config *config, unsigned filters, char ret_names[FILTER_NAMES_LEN]);
 #endif

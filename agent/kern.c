@@ -89,7 +89,7 @@ bool kern_preempts_tracepoints(void)
 
 bool kern_tracepoint_takes(const char *tracepoint, int parameter, const char *type)
 {
-	const struct btf_param *params;
+	const struct btf_param *params = NULL;
 	int n = tracepoint_params(tracepoint, &params);	/* the first one is the tracepoint's own */
 	const struct btf_type *taken = parameter + 1 < n ? behind(params[parameter + 1].type) : NULL;
 
@@ -126,24 +126,47 @@ static int try_load(enum bpf_prog_type type, enum bpf_attach_type attach, int bt
 	return fd < 0 ? named_error() : fd;
 }
 
+/* Before 6.6 (473e3150e30a) no program on x86 could be attached to a function of more than six parameters. */
+#define FEW_PARAMS 6
+
 int kern_try_fentry(const char *function)
 {
-	static int answer = 1;
-	int id, fd, link;
+	static int answers[2] = { 1, 1 };	/* for few parameters, for more */
+	const struct btf_param *params;
+	int id = find(function, BTF_KIND_FUNC), *answer, fd, link;
 
-	if (answer <= 0)
-		return answer;
-	id = find(function, BTF_KIND_FUNC);
 	if (id < 0)
 		return -ENOENT;
+	answer = &answers[params_of(id, &params) > FEW_PARAMS];
+	if (*answer <= 0)
+		return *answer;
 	fd = try_load(BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY, id, NULL, 0);
 	if (fd < 0)
-		return answer = fd;
+		return *answer = fd;
 	link = bpf_raw_tracepoint_open(NULL, fd);
-	answer = link < 0 ? named_error() : 0;
+	*answer = link < 0 ? named_error() : 0;
 	if (link >= 0)
 		close(link);
 	close(fd);
+	return *answer;
+}
+
+int kern_try_netfilter(void)
+{
+	/* `return NF_ACCEPT`: the verifier takes verdicts only, and `return 0` would drop packets. */
+	static const struct bpf_insn accept[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	static int answer = 1;
+	int fd;
+
+	if (answer <= 0)
+		return answer;
+	fd = try_load(KERN_PROG_TYPE_NETFILTER, KERN_ATTACH_NETFILTER, 0, accept, 2);
+	answer = fd < 0 ? fd : 0;
+	if (fd >= 0)
+		close(fd);
 	return answer;
 }
 

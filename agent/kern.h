@@ -22,9 +22,14 @@ void kern_enum(const char *name, void (*take)(void *context, const char *name, u
 
 #define PROC_KALLSYMS "/proc/kallsyms"
 
+/* BPF_PROG_TYPE_NETFILTER and BPF_NETFILTER (6.4, fd9c663b9ad6), which an older <linux/bpf.h> lacks. */
+#define KERN_PROG_TYPE_NETFILTER 32
+#define KERN_ATTACH_NETFILTER 45
+
 /* 0 if the hook can be attached to here, else a negative errno. */
 int kern_try_fentry(const char *function);
 int kern_try_kprobe(void);
+int kern_try_netfilter(void);
 
 /*
  * The symbol of a function in a file like /proc/kallsyms: its name, or that with .isra.N where the compiler has changed a

@@ -70,7 +70,7 @@ void loop_take_record(struct probe_run *run, const void *wire)
 		return;
 	}
 	if (run->probe->complete) {
-		memcpy(completed, wire, run->probe->record->size);
+		memcpy(completed, wire, run->record->size);
 		run->probe->complete(run, completed);
 		wire = completed;
 	}
@@ -109,7 +109,7 @@ static void on_gathered(uv_timer_t *timer);
 /* Rows that a walk has read, or is reading, are older than what comes into the ring: they go first. */
 void loop_drain(struct probe_slot *slot)
 {
-	if (!slot->run.ring || slot->walk.is_reading || slot->walk.have - slot->walk.taken >= slot->run.probe->record->size)
+	if (!slot->run.ring || slot->walk.is_reading || slot->walk.have - slot->walk.taken >= slot->run.record->size)
 		return;
 	if (ring_drain(slot->run.ring, BATCH_RECORDS, take_event, slot) == BATCH_RECORDS)
 		uv_timer_start(&slot->gather, on_gathered, 0, 0);
@@ -170,7 +170,7 @@ static void tick_all(struct agent *agent)
 static void drain_pending(struct probe_slot *slot)
 {
 	if (slot->run.ring)
-		ring_drain(slot->run.ring, ring_pending(slot->run.ring) / slot->run.probe->record->size, take_event, slot);
+		ring_drain(slot->run.ring, ring_pending(slot->run.ring) / slot->run.record->size, take_event, slot);
 }
 
 /* Where a walk still goes on, its interval does so as well. */
@@ -224,11 +224,19 @@ static void collect_all(struct agent *agent)
 	}
 }
 
+static void follow_all(struct agent *agent)
+{
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		if (agent->slots[i].attached)
+			probe_follow(&agent->slots[i].run);
+}
+
 static void on_second(uv_timer_t *timer)
 {
 	struct agent *agent = timer->data;
 
 	clock_sample();
+	follow_all(agent);
 	if (!output_blocks(agent->output)) {
 		collect_all(agent);
 		report_losses(agent);
@@ -347,6 +355,9 @@ static void try_finish(struct agent *agent)
 		output_flush(agent->output);
 		if (blocked)
 			return;
+		if (agent->probe_records != agent->waited_at)	/* there is progress */
+			agent->waits = 0;
+		agent->waited_at = agent->probe_records;
 		if (agent->waits++ < MAX_WAITS) {
 			uv_timer_start(&agent->retry, on_retry, 1, 0);
 			return;

@@ -15,15 +15,23 @@
 #include "probe.h"
 #include "schema.h"
 
+#define LOG_TAIL 2000	/* of what the verifier says: its reasons are at the end */
+
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
-	char text[512];
+	char *text, *line, *rest;
+	int len;
 
 	if (level == LIBBPF_DEBUG)
 		return 0;
-	vsnprintf(text, sizeof(text), format, args);
-	text[strcspn(text, "\n")] = 0;
-	log_debug("%s", text);
+	len = vasprintf(&text, format, args);
+	if (len < 0)
+		return 0;
+	rest = len > LOG_TAIL ? text + len - LOG_TAIL : text;
+	while ((line = strsep(&rest, "\n")))
+		if (*line)
+			log_debug("%s", line);
+	free(text);
 	return 0;
 }
 
@@ -54,19 +62,29 @@ static int flush_stdout(void)
 	return fflush(stdout) ? tell_stdout() : EXIT_DONE;
 }
 
+#define PROBE_NAMES_LEN 512
+static const char *probe_names(const struct probe *const *some, unsigned n, char ret_names[PROBE_NAMES_LEN])
+{
+	ret_names[0] = 0;
+	for (unsigned i = 0; i < n; i++) {
+		size_t used = strlen(ret_names);
+
+		snprintf(ret_names + used, PROBE_NAMES_LEN - used, "%s%s", used ? ", " : "", some[i]->name);
+	}
+	return ret_names;
+}
+
 static void hint_word(const char *word)
 {
-	char names[512] = "";
+	char names[PROBE_NAMES_LEN];
 
-	for (unsigned i = 0; i < n_probes; i++)
-		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ", " : "", probes[i]->name);
 	if (word[0] && strspn(word, "0123456789") == strlen(word))
 		log_error("%s is no probe: for a process use --pid %s, for a port --port %s, for the interval --interval %s", word, word,
 			  word, word);
 	else if (if_nametoindex(word))
 		log_error("%s is no probe: for a NIC use --nic %s", word, word);
 	else
-		log_error("%s is no probe; there are %s and all", word, names);
+		log_error("%s is no probe; there are %s and all", word, probe_names(probes, n_probes, names));
 }
 
 static int choose_named(const struct config *config, const struct probe **chosen, unsigned *n)
@@ -106,33 +124,45 @@ static int choose_named(const struct config *config, const struct probe **chosen
 /* The default set, without the probes that cannot apply every filter: the user reads which ones run. */
 static void tell_shrunk(const struct config *config, const struct probe *const *chosen, unsigned n)
 {
-	char names[512] = "", filter_names[FILTER_NAMES_LEN];
+	char names[PROBE_NAMES_LEN], filter_names[FILTER_NAMES_LEN];
 	unsigned all = 0;
 
 	for (unsigned i = 0; i < n_probes; i++)
 		all += probes[i]->by_default;
-	for (unsigned i = 0; i < n; i++)
-		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ", " : "", chosen[i]->name);
 	if (n < all)
-		log_notice("only %s: no other probe can apply %s", names,
+		log_notice("only %s: no other probe of the default set can apply %s", probe_names(chosen, n, names),
 			   config_filter_names(config, config->filters, filter_names));
+}
+
+/* The probes in the default set, or outside of it, that can apply every filter. */
+static unsigned choose_able(const struct config *config, bool by_default, const struct probe **chosen)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < n_probes; i++)
+		if (probes[i]->by_default == by_default && !(config->filters & ~probes[i]->filters))
+			chosen[n++] = probes[i];
+	return n;
 }
 
 /* The default set shrinks to the probes that can apply every filter. */
 static int choose_default(const struct config *config, const struct probe **chosen, unsigned *n)
 {
-	char filter_names[FILTER_NAMES_LEN];
+	char names[PROBE_NAMES_LEN], filter_names[FILTER_NAMES_LEN];
+	const struct probe *others[MAX_PROBES];
+	unsigned n_others;
 
-	for (unsigned i = 0; i < n_probes; i++) {
-		if (!probes[i]->by_default || config->filters & ~probes[i]->filters)
-			continue;
-		chosen[(*n)++] = probes[i];
-	}
-	if (!*n) {
-		log_error("no probe can apply all of %s", config_filter_names(config, config->filters, filter_names));
-		return -EINVAL;
-	}
-	return 0;
+	*n = choose_able(config, true, chosen);
+	if (*n)
+		return 0;
+	config_filter_names(config, config->filters, filter_names);
+	n_others = choose_able(config, false, others);
+	if (n_others)
+		log_error("no probe of the default set can apply %s; %s can: name %s", filter_names, probe_names(others, n_others, names),
+			  n_others > 1 ? "them" : "it");
+	else
+		log_error("no probe can apply all of %s", filter_names);
+	return -EINVAL;
 }
 
 static int run(const struct config *config)
@@ -170,7 +200,7 @@ static int list(const struct config *config)
 		bool fits = !probe_choose(&run, probes[i], config);
 
 		if (!config->json)
-			printf("%-16s %-11s %s\n", probes[i]->name, fits ? probe_ways[run.way->kind] : "unavailable",
+			printf("%-18s %-11s %s\n", probes[i]->name, fits ? probe_ways[run.way->kind] : "unavailable",
 			       fits ? run.hooks : run.reason);
 		else if (fits)
 			json_array_append_new(all, json_pack("{ss ss so}", "name", probes[i]->name, "way", probe_ways[run.way->kind],

@@ -186,12 +186,32 @@ int parse_one_pid(const char *option, const char *text, struct config *config)
 	return 0;
 }
 
-int parse_one_port(const char *option, const char *text, struct config *config)
+static int add_port(const char *option, const char *text, uint16_t *ports, unsigned *n)
 {
 	uint64_t port;
 
-	if (room_for(option, config->n_ports) || parse_number(option, text, 1, 65535, &port))
+	if (room_for(option, *n) || parse_number(option, text, 1, 65535, &port))
 		return -EINVAL;
-	config->ports[config->n_ports++] = port;
+	ports[(*n)++] = port;
 	return 0;
+}
+
+int parse_one_port(const char *option, const char *text, struct config *config)
+{
+	return add_port(option, text, config->ports, &config->n_ports);
+}
+
+int parse_one_source_port(const char *option, const char *text, struct config *config)
+{
+	return add_port(option, text, config->source_ports, &config->n_source_ports);
+}
+
+int parse_one_destination_port(const char *option, const char *text, struct config *config)
+{
+	return add_port(option, text, config->destination_ports, &config->n_destination_ports);
+}
+
+int parse_one_excluded_port(const char *option, const char *text, struct config *config)
+{
+	return add_port(option, text, config->excluded_ports, &config->n_excluded_ports);
 }

@@ -14,5 +14,5 @@ int parse_label(struct config *config, const char *text);
 /* Cuts `text` at `separator` and gives each piece to `one`; empty pieces are errors. */
 typedef int parse_one(const char *option, const char *text, struct config *config);
 int parse_list(const char *option, const char *text, char separator, struct config *config, parse_one *one);
-parse_one parse_one_nic, parse_one_pid, parse_one_port;
+parse_one parse_one_nic, parse_one_pid, parse_one_port, parse_one_source_port, parse_one_destination_port, parse_one_excluded_port;
 #endif

@@ -12,6 +12,7 @@
 
 #include "kern.h"
 #include "log.h"
+#include "netfilter.h"
 #include "probes/list.h"
 #include "ring.h"
 
@@ -78,6 +79,12 @@ static int check_hook(struct probe_run *run, const struct bpf_program *program)
 		err = kern_symbol(PROC_KALLSYMS, hook, symbol, sizeof(symbol));
 		return err ? probe_fail(run, err, "the kernel has no function %s", hook) : 0;
 	}
+	if (section_is(program, "netfilter")) {
+		err = kern_try_netfilter();
+		if (err == -EPERM)
+			return probe_fail(run, err, "no permission for netfilter programs: they need root or CAP_NET_ADMIN");
+		return err ? probe_fail(run, err, "the kernel has no netfilter programs (%s)", strerror(-err)) : 0;
+	}
 	return 0;	/* iterators */
 }
 
@@ -103,6 +110,15 @@ int probe_load_only(struct probe_run *run, const char *name)
 	return bpf_program__set_autoload(program, true);
 }
 
+/* libbpf knows no such section (1.1), or none with a hook in its name (1.3). */
+static int set_type(struct bpf_program *program)
+{
+	if (!section_is(program, "netfilter"))
+		return 0;
+	return bpf_program__set_type(program, KERN_PROG_TYPE_NETFILTER) ?:
+	       bpf_program__set_expected_attach_type(program, KERN_ATTACH_NETFILTER);
+}
+
 int probe_enable(struct probe_run *run, const char *name)
 {
 	struct bpf_program *program = bpf_object__find_program_by_name(run->object, name);
@@ -110,7 +126,8 @@ int probe_enable(struct probe_run *run, const char *name)
 
 	if (!program || run->n_programs == MAX_PROGRAMS)
 		return probe_fail(run, -ENOENT, "there is no program %s", name);
-	err = check_hook(run, program) ?: add_hook(run, hook_of(program)) ?: bpf_program__set_autoload(program, true);
+	err = check_hook(run, program) ?: add_hook(run, hook_of(program)) ?: set_type(program) ?:
+	      bpf_program__set_autoload(program, true);
 	if (!err)
 		run->programs[run->n_programs++] = program;
 	return err;
@@ -130,6 +147,8 @@ static void unload(struct probe_run *run)
 	for (unsigned i = 0; i < run->n_programs; i++)
 		bpf_link__destroy(run->links[i]);
 	memset(run->links, 0, sizeof(run->links));
+	netfilter_free(run->netfilter);
+	run->netfilter = NULL;
 	ring_free(run->ring);
 	run->ring = NULL;
 	if (run->probe->object)
@@ -176,7 +195,12 @@ static int open_ring(struct probe_run *run)
 	return err ? probe_fail(run, err, "cannot map the ring buffer: %s", strerror(-err)) : 0;
 }
 
-/* Maps of the socket table that the object has as well become the table's. */
+const struct probe *probe_needs(const struct probe *probe, const struct config *config)
+{
+	return probe->needs && (!probe->needs_if || probe->needs_if(config)) ? probe->needs : NULL;
+}
+
+/* Maps of the socket table that the object has as well become the table's; what the table has not, or without a table, is not there. */
 static int share_table(struct probe_run *run)
 {
 	static const char *const names[] = { "sockets", "more_sockets", ".bss.spilled", "by_address", "listening" };
@@ -184,10 +208,10 @@ static int share_table(struct probe_run *run)
 
 	if (run->table)
 		run->settings.more_sockets = run->table->settings.more_sockets;
-	for (unsigned i = 0; run->table && i < sizeof(names) / sizeof(names[0]) && !err; i++) {
+	for (unsigned i = 0; run->probe->needs && i < sizeof(names) / sizeof(names[0]) && !err; i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(run->object, names[i]);
 
-		if (map && probe_map_fd(run->table, names[i]) < 0)
+		if (map && (!run->table || probe_map_fd(run->table, names[i]) < 0))
 			err = bpf_map__set_autocreate(map, false);
 		else if (map)
 			err = bpf_map__reuse_fd(map, probe_map_fd(run->table, names[i]));
@@ -219,14 +243,26 @@ static struct bpf_link *attach_program(struct bpf_program *program)
 	return bpf_program__attach_kprobe(program, returns, symbol);
 }
 
+static int attach_one(struct probe_run *run, unsigned i)
+{
+	struct bpf_program *program = run->programs[i];
+
+	if (section_is(program, "netfilter"))
+		return netfilter_attach(&run->netfilter, bpf_program__fd(program), hook_of(program), run->config->all_netns);
+	run->links[i] = attach_program(program);
+	return run->links[i] ? 0 : -errno;
+}
+
 static int attach(struct probe_run *run)
 {
-	for (unsigned i = 0; i < run->n_programs; i++) {
-		run->links[i] = attach_program(run->programs[i]);
-		if (!run->links[i])
-			return probe_fail(run, -errno, "cannot attach to %s: %s", hook_of(run->programs[i]), strerror(errno));
+	int err = 0;
+
+	for (unsigned i = 0; i < run->n_programs && !err; i++) {
+		err = attach_one(run, i);
+		if (err)
+			probe_fail(run, err, "cannot attach to %s: %s", hook_of(run->programs[i]), strerror(-err));
 	}
-	return 0;
+	return err;
 }
 
 static int start_way(struct probe_run *run, const struct way *way)
@@ -268,6 +304,7 @@ static int first_way(struct probe_run *run, int (*try)(struct probe_run *run, co
 static int begin(struct probe_run *run, const struct probe *probe, const struct config *config)
 {
 	*run = (struct probe_run){ .probe = probe, .config = config };
+	run->record = config->summary && probe->summary_record ? probe->summary_record : probe->record;
 	run->state = calloc(1, probe->state_size + 1);
 	return run->state ? 0 : probe_fail(run, -ENOMEM, "no memory");
 }
@@ -304,6 +341,11 @@ int probe_choose(struct probe_run *run, const struct probe *probe, const struct 
 	return err ?: first_way(run, open_way);
 }
 
+void probe_follow(struct probe_run *run)
+{
+	netfilter_follow(run->netfilter);
+}
+
 void probe_detach(struct probe_run *run)
 {
 	if (run->is_detached)
@@ -312,6 +354,8 @@ void probe_detach(struct probe_run *run)
 		bpf_link__destroy(run->links[i]);
 		run->links[i] = NULL;
 	}
+	netfilter_free(run->netfilter);
+	run->netfilter = NULL;
 	run->is_detached = true;
 	if (run->probe->detached)
 		run->probe->detached(run);

@@ -24,6 +24,7 @@
 struct bpf_object;
 struct bpf_link;
 struct bpf_program;
+struct netfilter;
 struct probe_run;
 struct ring;
 
@@ -42,8 +43,10 @@ struct probe {
 	const char *name;
 	const char *summary;			/* for --help */
 	const struct record *record;
+	const struct record *summary_record;	/* in its place under --summary; NULL: the probe has none */
 	const void *object, *object_end;	/* the BPF object, compiled in; NULL: the probe is a part of the object of `needs` */
 	const struct probe *needs;		/* keeps the socket table for it; is started before, silently if it was not chosen */
+	bool (*needs_if)(const struct config *config);	/* whether it does; NULL: always */
 	unsigned table;				/* what it wants of the table: enum table_use bits */
 	const char *ring, *counters;		/* its maps, if they are not `events` and `counters` */
 	const struct way *ways;
@@ -63,7 +66,7 @@ struct probe {
 	const struct probe_walk *walks;				/* every interval, and at the end, read beside the loop; ends with an empty one */
 	void (*complete)(const struct probe_run *run, void *wire);	/* fills what the kernel's side leaves to the agent */
 	void (*collect)(struct probe_run *run, bool last);	/* every second, and at the end until nothing is in flight: records that gather in the kernel */
-	uint64_t (*weight)(const void *wire);			/* how many events a record stands for; NULL: one */
+	uint64_t (*weight)(const struct probe_run *run, const void *wire);	/* how many events a record stands for; NULL: one */
 	void (*detached)(struct probe_run *run);		/* before the ring is drained for the last time */
 	void (*release)(struct probe_run *run);
 };
@@ -78,11 +81,13 @@ struct probe_totals {
 struct probe_run {
 	const struct probe *probe;
 	const struct config *config;
+	const struct record *record;	/* what it writes */
 	struct bpf_object *object;
 	struct settings settings;
 	struct bpf_program *programs[MAX_PROGRAMS];
-	struct bpf_link *links[MAX_PROGRAMS];
+	struct bpf_link *links[MAX_PROGRAMS];	/* NULL: the links of netfilter programs are kept apart */
 	unsigned n_programs;
+	struct netfilter *netfilter;	/* NULL: it has no such program, or none is attached */
 	struct ring *ring;		/* NULL: the probe has none */
 	struct probe_run *table;	/* of probe->needs */
 	unsigned table_uses;		/* what is wanted of the table that this one keeps */
@@ -123,6 +128,8 @@ int probe_start(struct probe_run *run, const struct probe *probe, const struct c
 		unsigned table_uses);
 /* Only chooses, for `netline list`: 0 with run->way and run->hooks, or a negative errno with run->reason. */
 int probe_choose(struct probe_run *run, const struct probe *probe, const struct config *config);
+/* To be called every second: with --netns all its netfilter programs follow namespaces that come and go. */
+void probe_follow(struct probe_run *run);
 void probe_detach(struct probe_run *run);
 void probe_free(struct probe_run *run);
 
@@ -134,11 +141,16 @@ uint64_t probe_weight(const struct probe_run *run, const void *wire);
 void probe_begin_interval(struct probe_run *run, uint64_t now);
 nl_time probe_start_of(const struct interval *interval);
 
+/* What keeps the socket table for the probe in this run, or NULL. */
+const struct probe *probe_needs(const struct probe *probe, const struct config *config);
+
 /* For probes' own code. */
 int probe_fail(struct probe_run *run, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int probe_enable(struct probe_run *run, const char *program);	/* in configure: attach this one too */
 int probe_enable_all(struct probe_run *run, const char *const *programs);	/* NULL-terminated, or NULL */
 int probe_map_fd(const struct probe_run *run, const char *map);
+/* A variable of the programs, which is alone in its section .bss.NAME. */
+int probe_set_variable(struct probe_run *run, const char *section, const void *value);
 bool probe_may_allocate(const struct probe_run *run);	/* whether the programs of its way may use maps that allocate when they are filled */
 int probe_load_only(struct probe_run *run, const char *program);	/* in configure: load, for probe_iterate() */
 /* An iterator's descriptor, to be read and closed, over the elements of `map` or NULL; or a negative errno. */

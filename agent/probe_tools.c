@@ -18,14 +18,23 @@ int probe_map_fd(const struct probe_run *run, const char *map)
 	return bpf_object__find_map_fd_by_name(run->object, map);
 }
 
+int probe_set_variable(struct probe_run *run, const char *section, const void *value)
+{
+	uint32_t key = 0;
+
+	if (bpf_map_update_elem(probe_map_fd(run, section), &key, value, BPF_ANY))
+		return probe_fail(run, -errno, "cannot set %s: %s", section, strerror(errno));
+	return 0;
+}
+
 bool probe_may_allocate(const struct probe_run *run)
 {
-	return run->way->kind != WAY_KPROBE || kern_allocates_in_programs();
+	return (run->way->kind != WAY_KPROBE && !(run->table_uses & TABLE_OF_KPROBES)) || kern_allocates_in_programs();
 }
 
 uint64_t probe_weight(const struct probe_run *run, const void *wire)
 {
-	return run->probe->weight ? run->probe->weight(wire) : 1;
+	return run->probe->weight ? run->probe->weight(run, wire) : 1;
 }
 
 void probe_emit(struct probe_run *run, const void *wire)

@@ -150,7 +150,7 @@ void report_losses(struct agent *agent)
 			continue;
 		probe_read_totals(&slot->run, &totals);
 		for (unsigned reason = 0; reason < LOST_REASONS; reason++)
-			report_loss(agent, reason, slot->run.probe->record, slot->run.lost_by[reason], &slot->told_lost[reason], "");
+			report_loss(agent, reason, slot->run.record, slot->run.lost_by[reason], &slot->told_lost[reason], "");
 	}
 	for (unsigned reason = 0; reason < LOST_REASONS; reason++)
 		for (unsigned i = 0; i < agent->n_records; i++)

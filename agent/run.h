@@ -50,6 +50,7 @@ struct agent {
 	bool held_back;		/* records stay in the rings because the output blocks */
 	bool stopping, last_walked, last_written, finished;
 	unsigned waits;		/* for programs that still run elsewhere */
+	uint64_t waited_at;	/* probe_records then */
 	bool unfinished;	/* the output did not take everything before the deadline */
 	int exit_code;
 };

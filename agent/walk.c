@@ -66,7 +66,7 @@ static void open_part(struct probe_slot *slot)
 static void take_rows(struct probe_slot *slot)
 {
 	struct walk *walk = &slot->walk;
-	size_t size = slot->run.probe->record->size;
+	size_t size = slot->run.record->size;
 
 	for (; walk->have - walk->taken >= size; walk->taken += size) {
 		if (output_blocks(slot->agent->output))

@@ -70,6 +70,7 @@ struct sock_cgroup_data { struct cgroup *cgroup; };
 struct sock_cgroup_data___before_5_15 { __u64 val; };	/* pointer with flags in the low bits; 8520e224f547 */
 
 /* tasks and files */
+struct new_utsname { char sysname[65]; };
 struct task_struct {
 	struct task_struct *group_leader;
 	struct files_struct *files;
@@ -84,6 +85,7 @@ struct file { struct inode *f_inode; void *private_data; };
 struct socket { struct sock *sk; };
 
 /* sockets */
+struct sk_buff_head { struct sk_buff *next, *prev; };
 struct sock_common {
 	__u32 skc_daddr, skc_rcv_saddr;
 	__u16 skc_dport, skc_num;
@@ -100,6 +102,8 @@ struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_type, sk_protocol;
 	int sk_err;
+	struct sk_buff_head sk_receive_queue;
+	struct { struct sk_buff *tail; } sk_backlog;
 	struct socket *sk_socket;
 	struct sock_cgroup_data sk_cgrp_data;
 };
@@ -113,6 +117,8 @@ struct tcp_sock {
 	struct tcp_sack_block selective_acks[4];
 };
 
+struct tcp_request_sock { __u64 snt_synack; };
+
 /* io_uring */
 #define IORING_OP_ACCEPT 13
 struct io_kiocb { __u8 opcode; };
@@ -121,7 +127,11 @@ struct io_ring_ctx;
 
 /* packets and NICs */
 struct skb_shared_info { unsigned short gso_size, gso_segs; unsigned int gso_type; };
-enum skb_drop_reason { SKB_NOT_DROPPED_YET };
+enum skb_drop_reason { SKB_NOT_DROPPED_YET, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_QUEUE_PURGE };
+struct sk_buff___before_6_11 { __u8 mono_delivery_time : 1; };	/* since 5.18, a1ac9c8acec1 */
+struct nf_hook_state { struct net *net; };
+struct bpf_nf_ctx { const struct nf_hook_state *state; struct sk_buff *skb; };
+struct flowi6 { struct in6_addr daddr, saddr; };
 struct dst_entry { struct net_device *dev; };
 struct net_device {
 	char name[16];
@@ -134,10 +144,13 @@ struct sk_buff {
 	struct net_device *dev;
 	struct sock *sk;
 	unsigned long _skb_refdst;
+	__u64 tstamp;
+	char cb[48];
 	unsigned int len, data_len;
 	int skb_iif;
 	__u16 queue_mapping, protocol;
 	__u8 encapsulation : 1;
+	__u8 tstamp_type : 2;	/* since 6.11, 4d25ca2d6801 */
 	__u16 inner_transport_header, transport_header, network_header, mac_header;
 	unsigned int tail, end;
 	unsigned char *head, *data;
@@ -151,4 +164,41 @@ struct bpf_map;
 struct bpf_iter__bpf_map_elem { struct bpf_iter_meta *meta; struct bpf_map *map; void *key; void *value; };
 
 #pragma clang attribute pop
+
+/* A member of a struct; `known`, of the function that uses it: the verifier knows the address. */
+#define OF(object, member) (known ? (object)->member : BPF_CORE_READ(object, member))
+
+/*
+ * Addresses that the verifier does not know are read by a call, which takes as long as all else that is done at a hook. Where `known` is
+ * CASTS it may be told what is there instead (since 6.2, a35b9af4ec2c): in netfilter programs (6.4) and those that are loaded only beside
+ * them. Older kernels must not see such a program: some refuse it for the function that they lack, even where it is never called.
+ */
+#define CASTS 2
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+#define CAST(type, address) ((const type *)bpf_rdonly_cast(address, bpf_core_type_id_kernel(type)))
+#define AT(type, address, member) (known == CASTS ? CAST(type, address)->member : BPF_CORE_READ((const type *)(address), member))
+
+/* A name that is a member of a struct at a known address. */
+#define COPY_16(to, from) do { \
+	((__u64 *)(to))[0] = ((const __u64 *)(from))[0]; \
+	((__u64 *)(to))[1] = ((const __u64 *)(from))[1]; \
+} while (0)
+
+/* Bytes that are of no struct, up to 64. A struct that begins with so many makes them readable. */
+static __always_inline void read_bytes(void *to, __u32 size, const void *from, __u8 known)
+{
+	const volatile char *bytes;	/* or clang makes one load of this and of one from the stack, which the verifier refuses */
+
+	if (known != CASTS) {
+		bpf_probe_read_kernel(to, size, from);
+		return;
+	}
+	bytes = CAST(struct new_utsname, from)->sysname;
+#pragma unroll
+	for (__u32 i = 0; i + 8 <= size; i += 8)
+		*(__u64 *)(to + i) = *(const volatile __u64 *)(bytes + i);
+#pragma unroll
+	for (__u32 i = size & ~7; i < size; i++)
+		*(char *)(to + i) = bytes[i];
+}
 #endif

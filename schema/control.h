@@ -91,6 +91,7 @@ enum table_use {
 	TABLE_RECORDS = 1 << 0,		/* of connections */
 	TABLE_BYTES = 1 << 1,
 	TABLE_ADDRESSES = 1 << 2,	/* sockets by their addresses */
+	TABLE_OF_KPROBES = 1 << 3,	/* programs of kprobes, even if those that keep it are none */
 };
 
 /* Keys of the maps that find a socket (the address of its struct sock) without it. Ports are numbers, not in network order. */

@@ -10,6 +10,7 @@
 #include "connection.h"
 #include "control.h"
 #include "record.h"
+#include "tcp_flags.h"
 
 /* In the order of their classes: inerr_class_of() stands on it. */
 enum inerr_reason {
@@ -123,18 +124,6 @@ static const char *const inerr_classes[] = { "malformed", "out_of_window", "auth
 /* As the kernel numbers them; a request's NEW_SYN_RECV is SYN_RECV to everybody else. */
 static const char *const tcp_state_names[] = {
 	NULL, "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING",
-};
-
-/* Names of all sets of flags by their byte in the header, the highest bit first: with_*(t) are those that go on from the text t. */
-#define WITH_FIN(t) t, t "|FIN"
-#define WITH_SYN(t) WITH_FIN(t), WITH_FIN(t "|SYN")
-#define WITH_RST(t) WITH_SYN(t), WITH_SYN(t "|RST")
-#define WITH_PSH(t) WITH_RST(t), WITH_RST(t "|PSH")
-#define WITH_ACK(t) WITH_PSH(t), WITH_PSH(t "|ACK")
-#define WITH_URG(t) WITH_ACK(t), WITH_ACK(t "|URG")
-#define WITH_ECE(t) WITH_URG(t), WITH_URG(t "|ECE")
-static const char *const tcp_flag_names[] = {
-	NULL, "FIN", WITH_FIN("SYN"), WITH_SYN("RST"), WITH_RST("PSH"), WITH_PSH("ACK"), WITH_ACK("URG"), WITH_URG("ECE"), WITH_ECE("CWR"),
 };
 
 #define S struct tcp_inerrs

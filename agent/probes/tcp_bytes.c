@@ -54,10 +54,8 @@ static void complete(const struct probe_run *run, void *wire)
 /* Connections that begin from now on are for the next walk. */
 static void tick(struct probe_run *run, uint64_t now)
 {
-	uint32_t key = 0;
-
-	if (bpf_map_update_elem(probe_map_fd(run, ".bss.walk_began"), &key, &now, BPF_ANY))
-		log_error("tcp_bytes: cannot tell the walk its time: %s", strerror(errno));
+	if (probe_set_variable(run, ".bss.walk_began", &now))
+		log_error("tcp_bytes: cannot tell the walk its time: %s", run->reason);
 }
 
 static void detached(struct probe_run *run)

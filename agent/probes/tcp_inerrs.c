@@ -168,21 +168,21 @@ static void read_flows(struct probe_run *run, uint32_t epoch)
 static void collect(struct probe_run *run, bool last)
 {
 	struct state *state = run->state;
-	uint32_t key = 0;
 
 	read_flows(run, state->epoch + 1);
 	if (last) {
 		read_flows(run, state->epoch);
 	} else {
 		state->epoch++;
-		if (bpf_map_update_elem(probe_map_fd(run, ".bss.epoch"), &key, &state->epoch, BPF_ANY))
-			log_error("tcp_inerrs: cannot set the epoch: %s", strerror(errno));
+		if (probe_set_variable(run, ".bss.epoch", &state->epoch))
+			log_error("tcp_inerrs: %s", run->reason);
 	}
 	tell_overflows(run, last);
 }
 
-static uint64_t weight(const void *wire)
+static uint64_t weight(const struct probe_run *run, const void *wire)
 {
+	(void)run;
 	return ((const struct tcp_inerrs *)wire)->count;
 }
 

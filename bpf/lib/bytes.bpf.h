@@ -165,12 +165,9 @@ static __always_inline void bytes_on_close(const struct sock *sk, const struct t
 /* A connection that a table has no room for. */
 static __always_inline void count_full(void)
 {
-	COUNT(produced, 1);
-	COUNT(map_full, 1);
-	if (settings.bytes) {
-		COUNT_IN(bytes_counters, produced, 1);
-		COUNT_IN(bytes_counters, map_full, 1);
-	}
+	COUNT_LOST(map_full);
+	if (settings.bytes)
+		COUNT_LOST_IN(bytes_counters, map_full);
 }
 
 /* A socket begins anew that is in the table: its end was missed, and with it perhaps a last record. */

@@ -16,6 +16,21 @@ static __always_inline __u64 number_of(const void *address)
 	return number;
 }
 
+/* The same of an address that is a mere number: an argument of a kprobe. */
+static __always_inline __u64 number_at(__u64 address)
+{
+	const void *pointer = &anchor;
+	__u64 of_anchor = 0;
+
+	bpf_probe_read_kernel(&of_anchor, sizeof(of_anchor), &pointer);
+	return address - of_anchor;
+}
+
+static __always_inline __u64 number_by(const void *address, bool known)
+{
+	return known ? number_of(address) : number_at((__u64)address);
+}
+
 /* Of an array of `size` elements, a power of two: which one a number belongs to. */
 static __always_inline __u32 slot_of(__u64 number, __u32 size)
 {

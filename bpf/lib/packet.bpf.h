@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A received TCP packet, read from its skb wherever on its way that is: by the offsets of the headers, because skb->len and
+ * A TCP packet, read from its skb wherever on its way that is: by the offsets of the headers, because skb->len and
  * skb->data move on with each layer. What the segment is too short to hold, or is not in the linear part, is 0 or NO_NUMBER.
  */
 #ifndef NETLINE_PACKET_BPF_H
@@ -43,85 +43,118 @@ static __always_inline bool before(__u32 a, __u32 b)
 }
 
 /* The protocol of the transport header, behind extension headers. */
-static __always_inline __u8 ipv6_transport(const unsigned char *at, __u8 next, const unsigned char *end)
+static __always_inline __u8 ipv6_transport(const unsigned char *at, __u8 next, const unsigned char *end, __u8 known)
 {
 	at += sizeof(struct ipv6_header);
 	for (int i = 0; i < IPV6_EXTENSIONS && at < end; i++) {
 		__u8 extension[2] = {};
 
-		bpf_probe_read_kernel(extension, sizeof(extension), at);
+		read_bytes(extension, sizeof(extension), at, known);
 		at += next == 44 ? 8 : next == 51 ? (extension[1] + 2) * 4 : (extension[1] + 1) * 8;	/* fragment, AH, others */
 		next = extension[0];
 	}
 	return next;
 }
 
-static __always_inline bool read_ipv4(struct packet *p, const unsigned char *at, const unsigned char *transport)
+/* These read TCP's header as well, which mostly follows at once. */
+static __always_inline bool read_ipv4(struct packet *p, struct tcp_header *ret_tcp, const unsigned char *at, const unsigned char *transport, __u8 known)
 {
-	struct ipv4_header ip = {};
+	struct { struct ipv4_header ip; struct tcp_header tcp; } headers = {};
+	const struct ipv4_header *ip = &headers.ip;
 	__u32 *source = (__u32 *)p->source_ip.bytes, *destination = (__u32 *)p->destination_ip.bytes, length;
 
-	bpf_probe_read_kernel(&ip, sizeof(ip), at);
-	length = (ip.version_length & 15) * 4;
-	if (ip.version_length >> 4 != 4 || ip.protocol != IPPROTO_TCP || at + length != transport)
+	read_bytes(&headers, sizeof(headers), at, known);
+	length = (ip->version_length & 15) * 4;
+	if (ip->version_length >> 4 != 4 || ip->protocol != IPPROTO_TCP || at + length != transport)
 		return false;
+	*ret_tcp = headers.tcp;
+	if (length != sizeof(*ip))
+		read_bytes(ret_tcp, sizeof(*ret_tcp), transport, known);
 	p->family = FAMILY_IPV4;
-	p->bytes = bpf_ntohs(ip.total);
+	p->bytes = bpf_ntohs(ip->total);
 	p->segment_bytes = p->bytes > length ? p->bytes - length : 0;
 	source[0] = source[1] = destination[0] = destination[1] = 0;
 	source[2] = destination[2] = bpf_htonl(0xffff);
-	source[3] = ip.source;
-	destination[3] = ip.destination;
+	source[3] = ip->source;
+	destination[3] = ip->destination;
 	return true;
 }
 
-static __always_inline bool read_ipv6(struct packet *p, const unsigned char *at, const unsigned char *transport)
+static __always_inline bool read_ipv6(struct packet *p, struct tcp_header *ret_tcp, const unsigned char *at, const unsigned char *transport, __u8 known)
 {
-	struct ipv6_header ip = {};
-	__u32 extensions = transport - at - sizeof(ip), payload;
+	struct { struct ipv6_header ip; struct tcp_header tcp; } headers = {};
+	const struct ipv6_header *ip = &headers.ip;
+	__u32 extensions = transport - at - sizeof(*ip), payload;
 
-	bpf_probe_read_kernel(&ip, sizeof(ip), at);
-	if ((*(__u8 *)&ip.flow) >> 4 != 6 || ipv6_transport(at, ip.next, transport) != IPPROTO_TCP)
+	read_bytes(&headers, sizeof(headers), at, known);
+	if ((*(const __u8 *)&ip->flow) >> 4 != 6 || ipv6_transport(at, ip->next, transport, known) != IPPROTO_TCP)
 		return false;
-	payload = bpf_ntohs(ip.payload);
+	*ret_tcp = headers.tcp;
+	if (extensions)
+		read_bytes(ret_tcp, sizeof(*ret_tcp), transport, known);
+	payload = bpf_ntohs(ip->payload);
 	p->family = FAMILY_IPV6;
-	p->bytes = payload ? payload + sizeof(ip) : 0;	/* none: a jumbogram */
+	p->bytes = payload ? payload + sizeof(*ip) : 0;	/* none: a jumbogram */
 	p->segment_bytes = payload > extensions ? payload - extensions : 0;
-	p->source_ip = ip.source;
-	p->destination_ip = ip.destination;
+	p->source_ip = ip->source;
+	p->destination_ip = ip->destination;
 	return true;
 }
 
-static __always_inline void read_segment(struct packet *p, const unsigned char *transport)
+/* What is beyond the segment may be read, but it is not told. */
+static __always_inline void fill_segment(struct packet *p, const struct tcp_header *tcp)
 {
-	struct tcp_header tcp = {};
 	__u32 n = p->readable;
 
-	bpf_probe_read_kernel(&tcp, sizeof(tcp), transport);	/* may read beyond the segment, but it is not told */
-	p->source_port = n >= 2 ? bpf_ntohs(tcp.source) : 0;
-	p->destination_port = n >= 4 ? bpf_ntohs(tcp.destination) : 0;
-	p->seq = n >= 8 ? bpf_ntohl(tcp.seq) : NO_NUMBER;
-	p->ack = n >= 12 ? bpf_ntohl(tcp.ack) : NO_NUMBER;
-	p->data_offset = n >= 13 ? (tcp.offset >> 4) * 4 : 0;
-	p->flags = n >= 14 ? tcp.flags : 0;
+	p->source_port = n >= 2 ? bpf_ntohs(tcp->source) : 0;
+	p->destination_port = n >= 4 ? bpf_ntohs(tcp->destination) : 0;
+	p->seq = n >= 8 ? bpf_ntohl(tcp->seq) : NO_NUMBER;
+	p->ack = n >= 12 ? bpf_ntohl(tcp->ack) : NO_NUMBER;
+	p->data_offset = n >= 13 ? (tcp->offset >> 4) * 4 : 0;
+	p->flags = n >= 14 ? tcp->flags : 0;
 }
 
-/* False: it is no TCP packet with its IP header still before it. */
-static __always_inline bool packet_read(const struct sk_buff *skb, bool known, struct packet *ret_packet)
+/*
+ * False: it is no TCP packet of that protocol with its IP header still before it. `length`: of TCP's header and payload, where the IP header
+ * does not say it yet; 0: where it does.
+ */
+static __always_inline bool packet_read_as(const struct sk_buff *skb, __u8 known, __u16 protocol, __u32 length, struct packet *ret_packet)
 {
-	__u16 network = OF(skb, network_header), transport = OF(skb, transport_header), protocol = bpf_ntohs(OF(skb, protocol));
+	__u16 network = OF(skb, network_header), transport = OF(skb, transport_header);
 	const unsigned char *head = OF(skb, head);
 	__u32 linear = OF(skb, tail);	/* the end of the linear part, from the head (CONFIG_64BIT) */
 	struct packet *p = ret_packet;
+	struct tcp_header tcp = {};
 
 	if (transport == HEADER_UNSET || transport <= network || linear < transport)
 		return false;
-	if (protocol == ETH_P_IP ? !read_ipv4(p, head + network, head + transport) :
-	    protocol != ETH_P_IPV6 || !read_ipv6(p, head + network, head + transport))
+	if (protocol == ETH_P_IP ? !read_ipv4(p, &tcp, head + network, head + transport, known) :
+	    protocol != ETH_P_IPV6 || !read_ipv6(p, &tcp, head + network, head + transport, known))
 		return false;
 	linear -= transport;
-	p->readable = p->segment_bytes && p->segment_bytes < linear ? p->segment_bytes : linear;
-	read_segment(p, head + transport);
+	length = length ?: p->segment_bytes;
+	p->readable = length && length < linear ? length : linear;
+	fill_segment(p, &tcp);
 	return true;
+}
+
+/* Of a packet that is known to be TCP's: what stands in that header. */
+static __always_inline bool packet_read_tcp(const struct sk_buff *skb, __u8 known, struct packet *ret_packet)
+{
+	__u16 transport = OF(skb, transport_header);
+	__u32 linear = OF(skb, tail);
+	struct tcp_header tcp = {};
+
+	if (transport == HEADER_UNSET || linear < transport)
+		return false;
+	read_bytes(&tcp, sizeof(tcp), OF(skb, head) + transport, known);
+	ret_packet->readable = linear - transport;
+	fill_segment(ret_packet, &tcp);
+	return true;
+}
+
+static __always_inline bool packet_read(const struct sk_buff *skb, __u8 known, struct packet *ret_packet)
+{
+	return packet_read_as(skb, known, bpf_ntohs(OF(skb, protocol)), 0, ret_packet);
 }
 #endif

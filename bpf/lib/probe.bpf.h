@@ -17,12 +17,15 @@ const volatile struct settings settings SEC(".rodata.settings") = {};
 
 COUNTERS(counters);
 
-/* Never NULL: the map has one element. The verifier wants the check. */
+/*
+ * Never NULL: the map has one element. The verifier wants the check. In one step, although each CPU has its own: a softirq may run another
+ * program of the probe in the middle of it.
+ */
 #define COUNT_IN(map, member, n) do { \
 	__u32 zero_ = 0; \
 	struct counters *counters_ = bpf_map_lookup_elem(&map, &zero_); \
 	if (counters_) \
-		counters_->member += (n); \
+		__sync_fetch_and_add(&counters_->member, n); \
 } while (0)
 #define COUNT(member, n) COUNT_IN(counters, member, n)
 
@@ -35,6 +38,13 @@ COUNTERS(counters);
 	wanted_; \
 })
 #define ADMIT(wanted) ADMIT_IN(counters, wanted)
+
+/* An event that is lost before it could be told. */
+#define COUNT_LOST_IN(map, why) do { \
+	COUNT_IN(map, produced, 1); \
+	COUNT_IN(map, why, 1); \
+} while (0)
+#define COUNT_LOST(why) COUNT_LOST_IN(counters, why)
 
 /*
  * A ring named `events` of the record type; its size is set by the agent before load.

@@ -123,8 +123,6 @@ struct view {
 	__u8 family;
 };
 
-#define OF(sk, member) (known ? (sk)->member : BPF_CORE_READ(sk, member))
-
 /* The socket's cgroup: set at creation, inherited by accepted sockets. */
 static __always_inline struct cgroup *socket_cgroup(const struct sock *sk, bool known)
 {

@@ -78,6 +78,16 @@ static const char *describe(const struct config *config)
 		at = add_number(at, "pid", config->pids[i], UINT64_MAX);
 	for (unsigned i = 0; i < config->n_ports; i++)
 		at = add_number(at, "port", config->ports[i], UINT64_MAX);
+	for (unsigned i = 0; i < config->n_source_ports; i++)
+		at = add_number(at, "sport", config->source_ports[i], UINT64_MAX);
+	for (unsigned i = 0; i < config->n_destination_ports; i++)
+		at = add_number(at, "dport", config->destination_ports[i], UINT64_MAX);
+	for (unsigned i = 0; i < config->n_excluded_ports; i++)
+		at = add_number(at, "excluded", config->excluded_ports[i], UINT64_MAX);
+	at = add_number(at, "sample", config->sample, 1);
+	at = add_number(at, "latency", config->min_latency_ns, 0);
+	at = add_number(at, "summary", config->summary, 0);
+	at = add_number(at, "all_netns", config->all_netns, 0);
 	at = add_number(at, "families", config->families, FAMILY_BIT(FAMILY_IPV4) | FAMILY_BIT(FAMILY_IPV6));
 	at = add_number(at, "actions", config->actions, 1 << ACTION_CONNECT | 1 << ACTION_ACCEPT);
 	at = add_number(at, "cgroup", config->cgroup, 0);
@@ -131,6 +141,28 @@ static const struct {
 	{ "-6", "filters=--ipv6 families=2" },
 	{ "--cgroup 4711", "filters=--cgroup cgroup=4711" },
 	{ "--cgroup 18446744073709551615", "filters=--cgroup cgroup=18446744073709551615" },
+	{ "--sport 1,65535", "filters=--sport sport=1 sport=65535" },
+	{ "-sp 80", "filters=--sport sport=80" },
+	{ "--dport 1,65535", "filters=--dport dport=1 dport=65535" },
+	{ "-dp 80,443 -sp 1 -dp 22", "filters=--sport, --dport sport=1 dport=80 dport=443 dport=22" },
+	{ "tcp_bytes -sp 1 - all -q -dp 2 list", "word=tcp_bytes word=- word=all word=list filters=--sport, --dport sport=1 dport=2 quiet=1" },
+	{ "--host -sp -o stdout -qi 2 -dp 3", "filters=--dport dport=3 interval=2000000000 output=stdout host=-sp quiet=1" },
+	{ "-sp 1 -- -sp -dp", "word=-sp word=-dp filters=--sport sport=1" },
+	{ "--exclude-port 22,65535 --exclude-port 1", "filters=--exclude-port excluded=22 excluded=65535 excluded=1" },
+	{ "--sample", "filters=--sample sample=100" },
+	{ "-s", "filters=--sample sample=100" },
+	{ "-qs tcp_bytes", "word=tcp_bytes filters=--sample sample=100 quiet=1" },
+	{ "-s100 -s2", "filters=--sample sample=2" },
+	{ "--sample=1", "filters=--sample" },
+	{ "--sample=1000000000", "filters=--sample sample=1000000000" },
+	{ "-s2 100", "word=100 filters=--sample sample=2" },	/* what else it could be is told later */
+	{ "-s 100x", "word=100x filters=--sample sample=100" },
+	{ "-s ''", "word= filters=--sample sample=100" },
+	{ "-s -s7 100", "word=100 filters=--sample sample=7" },
+	{ "--min-latency 1", "filters=--min-latency latency=1" },
+	{ "--min-latency=1000000000000", "filters=--min-latency latency=1000000000000" },
+	{ "--summary", "filters=--summary summary=1" },
+	{ "--netns all", "all_netns=1" },
 	{ "--duplicates", "duplicates=1" },
 	{ "--noclear", "" },
 	{ "-C", "" },
@@ -216,7 +248,7 @@ static bool is_accepted(const char *option)
 static void test_every_option(void **state)
 {
 	static struct capture capture;
-	char *rest, *line, letter, name[32];
+	char *rest, *line, option[4] = "-", name[32];
 	unsigned n = 0;
 
 	(void)state;
@@ -226,10 +258,7 @@ static void test_every_option(void **state)
 	rest = strstr(rest, "Options:\n");
 	assert_non_null(rest);
 	while ((line = strsep(&rest, "\n"))) {
-		char option[] = "-?";
-
-		if (sscanf(line, "  -%c, --%31[a-z0-9-]", &letter, name) == 2) {
-			option[1] = letter;
+		if (sscanf(line, "  -%2[^-, ], --%31[a-z0-9-]", option + 1, name) == 2) {
 			require(is_accepted(option), "%s is not tested", option);
 		} else if (sscanf(line, "      --%31[a-z0-9-]", name) != 1) {
 			continue;
@@ -239,7 +268,22 @@ static void test_every_option(void **state)
 		require(is_accepted(name), "%s is not tested", name);
 		n++;
 	}
-	assert_true(n > 15);
+	assert_true(n > 22);
+}
+
+/* There is room for the names of all filters. */
+static void test_filter_names(void **state)
+{
+	struct config config = {
+		.filter_options = { "nic", "pid", "port", "direction", "ipv4", "cgroup", "cgroupmap", "mntnsmap", "sport", "dport",
+				    "exclude-port", "sample", "min-latency", "summary" },
+	};
+	char names[FILTER_NAMES_LEN];
+
+	(void)state;
+	assert_string_equal(config_filter_names(&config, (1 << MAX_FILTERS) - 1, names),
+			    "--nic, --pid, --port, --direction, --ipv4, --cgroup, --cgroupmap, --mntnsmap, --sport, --dport, "
+			    "--exclude-port, --sample, --min-latency, --summary");
 }
 
 /* A cgroup's id is the inode number of its folder. */
@@ -303,6 +347,17 @@ static void test_refused(void **state)
 		{ "--pid 18446744073709551617", "--pid" }, { "--pid 4294967297", "--pid" },
 		{ "--port 0", "--port" }, { "--port 65536", "--port" }, { "--port 65537", "--port" }, { "--port http", "--port" },
 		{ "-P 0x50", "--port" }, { "-P 80,80,x", "--port" },
+		{ "--sport", "--sport: needs an argument" }, { "-sp", "--sport: needs" }, { "-q -dp", "--dport: needs" }, { "-dp80", "-d: no such" },
+		{ "-sp 0", "--sport 0" }, { "--sport 80,", "--sport" }, { "-dp 65536", "--dport 65536" }, { "-dp http", "--dport http" },
+		{ "--dport ''", "--dport" }, { "--exclude-port", "--exclude-port" }, { "--exclude-port 1,0", "--exclude-port 0" },
+		{ "--sample=0", "--sample 0" }, { "--sample=", "--sample" }, { "--sample=1000000001", "--sample 1000000001" }, { "-s1x", "--sample 1x" },
+		{ "-sq", "--sample q" }, { "-sp80", "--sample p80" }, { "--sample=18446744073709551617", "--sample" },
+		{ "-s 100", "100: no such probe; for one packet in 100 use --sample=100" }, { "--sample 7", "7: no such probe; for one packet in 7 use --sample=7" },
+		{ "tcp_bytes -q -s tcp_inerrs 9", "--sample=9" }, { "-s7 -s 100", "--sample=100" },
+		{ "--min-latency 0", "--min-latency 0" }, { "--min-latency 1000000000001", "--min-latency" }, { "--min-latency 1ms", "--min-latency 1ms" },
+		{ "--min-latency", "--min-latency" }, { "--summary --min-latency 1", "--min-latency goes with a record for each packet, not with --summary" },
+		{ "--summary=1", "--summary: takes no" }, { "--netns", "--netns" }, { "--netns ''", "--netns" }, { "--netns 1", "--netns 1: all" },
+		{ "list -sp 1 --sample --summary", "--sport, --sample, --summary: goes with a run only" },
 		{ "--direction both", "--direction" }, { "-r ''", "--direction" }, { "-r CONNECT", "--direction" },
 		{ "--ipv4 --ipv6", "--ipv6" }, { "-64", "--ipv4" },
 		{ "--cgroup 0", "--cgroup" }, { "--cgroup ''", "--cgroup" }, { "--cgroup /tmp", "--cgroup" },
@@ -348,7 +403,7 @@ static void test_refused_in_bundle(void **state)
 /* Lists of up to 64, labels of up to 512 bytes, names of up to 255. */
 static void test_lengths(void **state)
 {
-	static const char *const lists[] = { "--nic", "--pid", "--port" };
+	static const char *const lists[] = { "--nic", "--pid", "--port", "--sport", "--dport", "--exclude-port" };
 	static char text[65536];
 	struct command_line line;
 	struct config config;
@@ -360,7 +415,8 @@ static void test_lengths(void **state)
 			sprintf(text + strlen(text), ",%u", n);
 		command_line_init(&line, text);
 		assert_int_equal(parse(&config, &line), 0);
-		assert_int_equal(config.n_nics + config.n_pids + config.n_ports, MAX_LIST);
+		assert_int_equal(config.n_nics + config.n_pids + config.n_ports + config.n_source_ports + config.n_destination_ports +
+				 config.n_excluded_ports, MAX_LIST);
 		config_release(&config);
 		free(line.copy);
 		strcat(text, ",65");
@@ -391,6 +447,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accepted),
 		cmocka_unit_test(test_every_option),
+		cmocka_unit_test(test_filter_names),
 		cmocka_unit_test(test_cgroup_folder),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_refused_in_bundle),

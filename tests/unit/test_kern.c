@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The symbol of a kernel function, which the compiler may have given a suffix, and where its code is. */
+/* The symbol of a kernel function, which the compiler may have given a suffix, and where its code is; refused netfilter programs. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../../agent/kern.h"
+#include "../../agent/netfilter.h"
 #include "../../schema/control.h"
 #include "unit.h"
 
@@ -116,11 +119,55 @@ static void test_code_is_hidden(void **state)
 	assert_int_equal(kern_code("/nonexistent", (const char *const[]){ "tcp_v4_rcv", NULL }, ranges, 4), 0);
 }
 
+static void test_unknown_netfilter_hook(void **state)
+{
+	struct netfilter *netfilter = NULL;
+
+	(void)state;
+	assert_int_equal(netfilter_attach(&netfilter, -1, "NF_INET_LOCAL", false), -EINVAL);
+	assert_null(netfilter);
+	netfilter_follow(netfilter);
+	netfilter_free(netfilter);
+}
+
+static unsigned open_descriptors(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* What is no program is refused in the own namespace, before others are looked for; nothing is left open. */
+static void refuse(bool all_netns)
+{
+	unsigned before = open_descriptors();
+	struct netfilter *netfilter = NULL;
+	struct stat own, now;
+
+	assert_int_equal(stat("/proc/thread-self/ns/net", &own), 0);
+	assert_in_range(-netfilter_attach(&netfilter, -1, "NF_INET_LOCAL_IN", all_netns), 1, 4095);
+	assert_non_null(netfilter);
+	netfilter_free(netfilter);
+	assert_int_equal(stat("/proc/thread-self/ns/net", &now), 0);
+	assert_int_equal(now.st_ino, own.st_ino);
+	assert_int_equal(open_descriptors(), before);
+}
+
+static void test_netfilter_refused(void **state)
+{
+	(void)state;
+	refuse(false);
+	refuse(true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exact), cmocka_unit_test(test_suffix), cmocka_unit_test(test_none), cmocka_unit_test(test_no_file),
 		cmocka_unit_test(test_code), cmocka_unit_test(test_code_is_hidden),
+		cmocka_unit_test(test_unknown_netfilter_hook), cmocka_unit_test(test_netfilter_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,6 +158,34 @@ static void test_list(void **state)
 	check_list("a+stop+b", -EPERM, (const char *const[]){ "a" }, 1);
 }
 
+/* Each fills its own list; what is refused leaves it alone. */
+static void test_ports(void **state)
+{
+	struct config config = { 0 };
+	const struct {
+		parse_one *one;
+		const uint16_t *ports;
+		const unsigned *n;
+	} lists[] = {
+		{ parse_one_port, config.ports, &config.n_ports },
+		{ parse_one_source_port, config.source_ports, &config.n_source_ports },
+		{ parse_one_destination_port, config.destination_ports, &config.n_destination_ports },
+		{ parse_one_excluded_port, config.excluded_ports, &config.n_excluded_ports },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT_OF(lists); i++) {
+		assert_int_equal(parse_list("--test", "65535,1", ',', &config, lists[i].one), 0);
+		capture_begin(&capture, STDERR_FILENO);
+		assert_int_equal(lists[i].one("--test", "65536", &config), -EINVAL);
+		check_one_line(capture_end(&capture), "--test 65536");
+		assert_int_equal(*lists[i].n, 2);
+		assert_int_equal(lists[i].ports[0], 65535);
+		assert_int_equal(lists[i].ports[1], 1);
+		assert_int_equal(config.n_ports + config.n_source_ports + config.n_destination_ports + config.n_excluded_ports, 2 * (i + 1));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +194,7 @@ int main(void)
 		cmocka_unit_test(test_seconds),
 		cmocka_unit_test(test_cgroup),
 		cmocka_unit_test(test_list),
+		cmocka_unit_test(test_ports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

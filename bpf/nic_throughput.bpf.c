@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* nic_throughput: counts at the driver's border, per CPU; the agent takes differences and never clears. */
 #include "kernel.h"
-#include "lib/probe.bpf.h"
+#include "lib/nics.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -18,13 +18,6 @@ struct {
 	__type(key, struct nic_key);
 	__type(value, struct nic_counters);
 } stats SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, struct nic_id);
-	__type(value, __u8);
-} nics SEC(".maps");
 
 /* Bytes from the start of the frame to the end of the transport header, which every segment repeats; 0 if unknown. */
 static __always_inline __u32 header_bytes(const struct sk_buff *skb, __u32 gso_type, __u32 frame_start)
@@ -70,10 +63,8 @@ static __always_inline struct nic_counters *new_counters(const struct nic_key *k
 	if (bpf_map_update_elem(&stats, key, &none, BPF_NOEXIST)) {
 		struct nic_counters *c = bpf_map_lookup_elem(&stats, key);	/* another CPU was first? */
 
-		if (!c) {
-			COUNT(produced, 1);
-			COUNT(map_full, 1);
-		}
+		if (!c)
+			COUNT_LOST(map_full);
 		return c;
 	}
 	return bpf_map_lookup_elem(&stats, key);
@@ -83,12 +74,8 @@ static __always_inline struct nic_counters *find_counters(const struct net_devic
 {
 	struct nic_counters *c;
 
-	if (settings.by_nic) {
-		struct nic_id id = { .netns = key->netns, .index = key->index };
-
-		if (!bpf_map_lookup_elem(&nics, &id))
-			return NULL;
-	}
+	if (!nic_wanted(key->netns, key->index))
+		return NULL;
 	c = bpf_map_lookup_elem(&stats, key);
 	if (!c)
 		c = new_counters(key);

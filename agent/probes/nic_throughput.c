@@ -13,6 +13,7 @@
 #include "../nic.h"
 #include "../probe.h"
 #include "nic_counts.h"
+#include "nic_filter.h"
 
 BPF_OBJECT(nic_throughput);
 
@@ -31,45 +32,6 @@ struct state {
 	struct nic *nics;	/* of the own namespace, by index */
 	unsigned n_nics;
 };
-
-static bool selected(const struct config *config, const char *name)
-{
-	for (unsigned i = 0; i < config->n_nics; i++)
-		if (!strcmp(config->nics[i], name))
-			return true;
-	return !config->n_nics;
-}
-
-static void tell_unknown(const char *name, const struct nic_link *links, unsigned n)
-{
-	char names[512] = "";
-
-	for (unsigned i = 0; i < n && strlen(names) + IF_NAMESIZE + 8 < sizeof(names); i++)
-		sprintf(names + strlen(names), "%s%s", i ? ", " : "", links[i].name);
-	log_error("--nic %s: there is no such NIC; there are %s", name, names);
-}
-
-static int check(const struct config *config)
-{
-	struct nic_link *links;
-	unsigned n, j;
-	int err = config->n_nics ? nic_list(&links, &n) : 0;
-
-	if (err)
-		log_error("--nic: cannot list the NICs: %s", strerror(-err));
-	if (err || !config->n_nics)
-		return err;
-	for (unsigned i = 0; i < config->n_nics && !err; i++) {
-		for (j = 0; j < n && strcmp(links[j].name, config->nics[i]); j++)
-			;
-		if (j == n) {
-			tell_unknown(config->nics[i], links, n);
-			err = -EINVAL;
-		}
-	}
-	free(links);
-	return err;
-}
 
 static int configure(struct probe_run *run)
 {
@@ -116,12 +78,8 @@ static int select_nics(struct probe_run *run)
 	struct state *state = run->state;
 	int err = 0;
 
-	for (unsigned i = 0; run->config->n_nics && i < state->n_nics && !err; i++) {
-		struct nic_id id = { .netns = state->own_netns, .index = state->nics[i].link.index };
-
-		if (selected(run->config, state->nics[i].link.name))
-			err = probe_fill_set(run, "nics", &id, sizeof(id), 1);
-	}
+	for (unsigned i = 0; i < state->n_nics && !err; i++)
+		err = nic_admit(run, state->own_netns, &state->nics[i].link);
 	return err;
 }
 
@@ -129,12 +87,9 @@ static int select_nics(struct probe_run *run)
 static int next_tick(struct probe_run *run)
 {
 	struct state *state = run->state;
-	uint32_t key = 0;
 
 	state->tick++;
-	if (bpf_map_update_elem(probe_map_fd(run, ".bss.tick"), &key, &state->tick, BPF_ANY))
-		return probe_fail(run, -errno, "cannot set the tick: %s", strerror(errno));
-	return 0;
+	return probe_set_variable(run, ".bss.tick", &state->tick);
 }
 
 static int loaded(struct probe_run *run)
@@ -267,7 +222,7 @@ static void tick(struct probe_run *run, uint64_t now)
 
 		for (unsigned j = 0; j < counts.n && !counted; j++)
 			counted = nic_same(&counts.rows[j].key, &key);
-		if (!counted && selected(run->config, state->nics[i].link.name))
+		if (!counted && nic_selected(run->config, state->nics[i].link.name))
 			emit_nic(run, &state->nics[i], NULL, 0, now);
 	}
 	nic_counts_release(&state->before);
@@ -293,7 +248,7 @@ const struct probe nic_throughput_probe = {
 	.filters = FILTER_NIC,
 	.by_default = true,
 	.state_size = sizeof(struct state),
-	.check = check,
+	.check = nic_check,
 	.configure = configure,
 	.loaded = loaded,
 	.tick = tick,

@@ -16,7 +16,6 @@ import json
 import math
 import os
 import re
-import signal
 import socket
 import struct
 import subprocess
@@ -24,6 +23,7 @@ import time
 
 import pytest
 
+from captures import Tcpdump
 from harness import KERNEL, NETLINE, SCALE, Agent, Namespace, assert_loss_equation, of_dataset, program, wait_until
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -188,45 +188,6 @@ def offloads(namespace, **features):
     namespace.run(["ethtool", "-K", "eth0", *itertools.chain.from_iterable(features.items())])
 
 
-# The capture
-
-class Capture:
-    """tcpdump on a NIC: frames() are (raw, length on the wire) of all that it has written so far."""
-
-    def __init__(self, namespace, path, name="eth0"):
-        self._namespace, self._path, self._name = namespace, path, name
-
-    def __enter__(self):
-        self._process = self._namespace.popen(
-            ["tcpdump", "-Z", "root", "-i", self._name, "-n", "-U", "--immediate-mode", "-s", "128", "-B", "32768", "-w", self._path],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        line = self._process.stderr.readline()
-        while "listening on" not in line:
-            assert line, "tcpdump has ended"
-            line = self._process.stderr.readline()
-        return self
-
-    def __exit__(self, kind, *_):
-        self._process.send_signal(signal.SIGINT)
-        told = self._process.communicate(timeout=10)[1]
-        assert kind or re.search(r"^0 packets dropped by kernel", told, re.M), told
-
-    def frames(self):
-        data = self._path.read_bytes()
-        if len(data) < 24:
-            return []
-        magic, link_type = struct.unpack_from("<I16xI", data)
-        assert (magic, link_type) == (0xa1b2c3d4, 1), "not a little-endian pcap file of Ethernet"
-        found, at = [], 24
-        while at + 16 <= len(data):
-            caught, length = struct.unpack_from("<8xII", data, at)
-            if at + 16 + caught > len(data):
-                break
-            found.append((data[at + 16:at + 16 + caught], length))
-            at += 16 + caught
-        return found
-
-
 def on_the_wire(frames, source, tunnel=0, mtu=1500):
     """The Sum of the TCP frames from one address, when each is cut into segments of a full MTU; `tunnel` bytes stand before each."""
     packets = total = skbs = 0
@@ -346,7 +307,7 @@ def test_segmented_udp_is_counted_as_packets():
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_tcp_without_offloads(family, tmp_path):
-    with silent_pair() as (a, b), Agent(*FAST) as agent, Capture(b, tmp_path / "b.pcap") as capture:
+    with silent_pair() as (a, b), Agent(*FAST) as agent, Tcpdump(b, tmp_path / "b.pcap") as capture:
         for namespace in (a, b):
             offloads(namespace, tso="off", gso="off", gro="off")
         transfer(a, b, family, 3_000_000)
@@ -355,7 +316,7 @@ def test_tcp_without_offloads(family, tmp_path):
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_tcp_with_offloads(family, tmp_path):
-    with silent_pair() as (a, b), Agent(*FAST) as agent, Capture(b, tmp_path / "b.pcap") as capture:
+    with silent_pair() as (a, b), Agent(*FAST) as agent, Tcpdump(b, tmp_path / "b.pcap") as capture:
         transfer(a, b, family, 20_000_000 // SCALE)
         compare_with_capture(agent, a, b, capture, family, lambda counted: counted.packets > 2 * counted.skbs)
 
@@ -363,7 +324,7 @@ def test_tcp_with_offloads(family, tmp_path):
 def test_tcp_with_offloads_in_a_tunnel(tmp_path):
     """The skbs on the NIC below are segmented at the inner header, and each segment repeats outer and inner headers."""
     vxlan, number = MAC_HEADER + IP_HEADER[4] + UDP_HEADER + 8, 11
-    with silent_pair() as (a, b), Agent(*FAST) as agent, Capture(b, tmp_path / "b.pcap") as capture:
+    with silent_pair() as (a, b), Agent(*FAST) as agent, Tcpdump(b, tmp_path / "b.pcap") as capture:
         for side, namespace in ((0, a), (1, b)):
             namespace.run(["ip", "link", "add", "vx0", "type", "vxlan", "id", 5, "dstport", 4789, "local", address(4, side),
                            "remote", address(4, 1 - side), "dev", "eth0"])
@@ -394,7 +355,7 @@ def compare_with_capture(agent, a, b, capture, family, expected_of_data, tunnel=
 
 def test_packets_that_gro_has_merged_are_counted_one_by_one(tmp_path):
     """Of veth with GRO the kernel's statistics count bytes without the MAC header: here the capture is the oracle."""
-    with silent_pair() as (a, b), Agent(*FAST) as agent, Capture(a, tmp_path / "a.pcap") as capture:
+    with silent_pair() as (a, b), Agent(*FAST) as agent, Tcpdump(a, tmp_path / "a.pcap") as capture:
         offloads(a, tso="off", gso="off", gro="off")
         offloads(b, tso="off", gso="off", gro="on")
         if KERNEL < (5, 13):

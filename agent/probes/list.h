@@ -4,4 +4,6 @@
 	PROBE(nic_throughput) \
 	PROBE(tcp_connection) \
 	PROBE(tcp_bytes) \
-	PROBE(tcp_inerrs)
+	PROBE(tcp_inerrs) \
+	PROBE(delay_analysis_in) \
+	PROBE(delay_analysis_out)

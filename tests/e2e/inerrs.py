@@ -107,7 +107,7 @@ def assert_socket(record, lab, connection, state="ESTABLISHED"):
 def connected_pair(here, there, ip):
     """A connection with both ends in this process: (client, server)."""
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    with in_namespace_of(there, lambda: socket.create_server((ip, 0), family=family)) as listener:
+    with in_namespace_of(there, lambda: socket.create_server((ip, 0), family=family, dualstack_ipv6=":" in ip)) as listener:
         client = in_namespace_of(here, lambda: socket.socket(family))
         client.connect(listener.getsockname()[:2])
         server, _ = listener.accept()

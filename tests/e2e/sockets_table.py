@@ -1,38 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Reads the socket table of a running netline: its map `sockets`, by bpftool."""
-import json
-import pathlib
-import re
-import subprocess
+"""Reads the socket table of a running netline: its map `sockets`."""
+from maps import dump
 
 ROLES = ["unknown", "client", "server"]  # enum connection_role
 LISTENING = 3  # of enum socket_phase
 
 
-def _bpftool(*words):
-    done = subprocess.run(["bpftool", "-j", *words], capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, f"bpftool {words}: {done.stdout}{done.stderr}"
-    return json.loads(done.stdout)
-
-
-def _maps(agent):
-    """This netline's maps: {name: id}. Others may run."""
-    found = {}
-    for path in pathlib.Path(f"/proc/{agent.pid}/fdinfo").iterdir():
-        match = re.search(r"^map_id:\s*(\d+)", path.read_text(encoding="ascii"), re.M)
-        if match:
-            found[_bpftool("map", "show", "id", match[1]).get("name")] = match[1]
-    return found
-
-
-def _dump(agent, name):
-    return _bpftool("map", "dump", "id", _maps(agent)[name])
-
-
 def entries(agent):
     """The table's rows but for listeners: start_ns, role, phase, pid, tid, process_name, thread_name."""
     rows = []
-    for element in _dump(agent, "sockets"):
+    for element in dump(agent, "sockets"):
         if "formatted" not in element:  # gone since its key was read
             continue
         value = element["formatted"]["value"]
@@ -48,7 +25,7 @@ def owned_by(agent, pids):
 
 
 def accept_queue_length(agent):
-    return len(_dump(agent, "accept_queue"))
+    return len(dump(agent, "accept_queue"))
 
 
 def _text(value):

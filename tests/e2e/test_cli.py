@@ -15,7 +15,8 @@ import pytest
 from harness import KERNEL, NETLINE, ROOT, SCHEMAS, Agent, Namespace, blocked_in, dataset_of, of_dataset, parse_lines, wait_until
 
 USAGE, CANNOT_ATTACH = 2, 3
-PROBES = ["nic_throughput", "tcp_connection", "tcp_bytes", "tcp_inerrs"]
+DEFAULT = ["nic_throughput", "tcp_connection", "tcp_bytes", "tcp_inerrs"]
+PROBES = [*DEFAULT, "delay_analysis_in", "delay_analysis_out"]
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 HAS_KPROBES = pathlib.Path("/sys/bus/event_source/devices/kprobe").exists()
 
@@ -36,8 +37,8 @@ def refused(args, code, message, **kw):
 
 WRONG = [
     # Probes and words
-    (["nosuch"], r"nosuch is no probe; there are nic_throughput, tcp_connection, tcp_bytes, tcp_inerrs and all"),
-    (["tcp_connect"], r"tcp_connect is no probe; there are nic_throughput, tcp_connection, tcp_bytes, tcp_inerrs and all"),
+    (["nosuch"], r"nosuch is no probe; there are nic_throughput, tcp_connection, tcp_bytes, tcp_inerrs, delay_analysis_in, delay_analysis_out and all"),
+    (["tcp_connect"], r"tcp_connect is no probe; there are nic_throughput, tcp_connection, tcp_bytes, tcp_inerrs, delay_analysis_in, delay_analysis_out and all"),
     (["nic_throughput", "nosuch"], r"nosuch"),
     (["all", "nosuch"], r"nosuch"),
     ([""], r"probe"),
@@ -82,6 +83,17 @@ WRONG = [
     (["--port", "65536"], r"--port 65536"),
     (["--port", "http"], r"--port http"),
     (["-P", "80,443,"], r"--port"),
+    (["-sp", "0"], r"--sport 0"),
+    (["-dp", "80,"], r"--dport"),
+    (["-sp", ",".join(map(str, range(1, 66)))], r"--sport.*64"),
+    (["--exclude-port", "ssh"], r"--exclude-port ssh"),
+    (["--sample=0"], r"--sample 0"),
+    (["-s", "100"], r"100: no such probe; for one packet in 100 use --sample=100$"),
+    (["--sample", "100", "tcp_connection"], r"100: no such probe; for one packet in 100 use --sample=100$"),
+    (["-s100", "181"], r"181 is no probe.*--pid 181"),
+    (["--min-latency", "0"], r"--min-latency 0"),
+    (["--min-latency", "1", "--summary"], r"--min-latency .*not with --summary"),
+    (["--netns", "web"], r"--netns web: all\b"),
     (["--direction", "x"], r"--direction x.*connect.*accept"),
     (["-r", ""], r"--direction.*connect.*accept"),
     (["-4", "-6"], r"ipv4.*ipv6"),
@@ -99,6 +111,9 @@ WRONG = [
     (["--cgroup", "1", "all"], r"nic_throughput.*--cgroup"),
     (["--nic", "lo", "tcp_connection"], r"tcp_connection.*--nic"),
     (["--nic", "lo", "--pid", "1"], r"--nic.*--pid"),
+    (["-sp", "80"], r"no probe .*can apply .*--sport|no probe of the default set can apply --sport; .* can: name"),
+    (["-sp", "80", "tcp_connection"], r"tcp_connection cannot apply --sport$"),
+    (["--sample", "--summary", "all"], r"cannot apply --sample, --summary$"),
     # Settings
     (["--interval", "lo"], r"--interval lo.*--nic lo"),
     (["-i", "lo"], r"--interval lo.*--nic lo"),
@@ -166,17 +181,19 @@ def test_wrong_usage(args, message):
 
 
 def options():
-    """{long name: (letter or None, its argument or None)} as --help names them."""
-    rows = re.findall(r"^  (?:-(\w),|   ) --([a-z][a-z0-9-]+)(?: ([^ a-z]\S*|\w+\|\S+))?(?= )", netline("--help").stdout, re.M)
-    return {name: (letter or None, argument or None) for letter, name, argument in rows}
+    """{long name: (letters or None, the argument that it needs or None)} as --help names them."""
+    rows = re.findall(r"^  (?:-(\w\w?),|   ) --([a-z][a-z0-9-]+)(?:\[=N\])?(?: ([^ a-z]\S*|\w+\|\S+|all))?(?= )",
+                      netline("--help").stdout, re.M)
+    return {name: (letters or None, argument or None) for letters, name, argument in rows}
 
 
 def test_help_names_every_option():
     assert {"nic", "pid", "port", "direction", "ipv4", "ipv6", "cgroup", "interval", "attach", "output", "label", "host", "count", "duration",
-            "ring-size", "json", "quiet", "verbose", "version", "help"} <= set(options())
+            "ring-size", "sport", "dport", "exclude-port", "sample", "min-latency", "summary", "netns", "json", "quiet", "verbose", "version",
+            "help"} <= set(options())
     letters = {letter: name for name, (letter, _) in options().items() if letter}
     expected = {"n": "nic", "i": "interval", "p": "pid", "P": "port", "r": "direction", "4": "ipv4", "6": "ipv6", "o": "output", "q": "quiet",
-                "v": "verbose", "V": "version", "h": "help"}
+                "v": "verbose", "V": "version", "h": "help", "sp": "sport", "dp": "dport", "s": "sample"}
     assert {**letters, **expected} == letters
     shown = netline("-h")
     assert (shown.returncode, shown.stderr) == (0, "") and shown.stdout == netline("--help").stdout
@@ -185,13 +202,14 @@ def test_help_names_every_option():
 
 
 def test_missing_arguments():
-    """Of every option that takes one, by its long and its short name."""
-    taking = {name: letter for name, (letter, argument) in options().items() if argument}
+    """Of every option that needs one, by its long and its short name; one of two letters is told by the long one."""
+    taking = {name: letters for name, (letters, argument) in options().items() if argument}
     assert len(taking) >= 12
-    for name, letter in taking.items():
+    for name, letters in taking.items():
         refused([f"--{name}"], USAGE, rf"--{name}.*argument")
-        if letter:
-            refused(["-q", f"-{letter}"], USAGE, rf"-{letter}\b.*argument")
+        if letters:
+            told = f"-{letters}" if len(letters) == 1 else f"--{name}"
+            refused(["-q", f"-{letters}"], USAGE, rf"{told}\b.*argument")
 
 
 def test_unknown_nic_names_those_that_exist():
@@ -227,12 +245,12 @@ def test_attach_with_the_default_set(way):
         assert done.returncode == 0 and re.search(rf"ready.*tcp_connection \({way}\)", done.stderr)
     else:
         assert (done.returncode, done.stdout) == (CANNOT_ATTACH, "")
-        assert all(re.search(rf"{probe}.*{way}", done.stderr) for probe in PROBES), done.stderr
+        assert all(re.search(rf"{probe}.*{way}", done.stderr) for probe in DEFAULT), done.stderr
 
 
 def test_tracepoint_is_a_way_of_every_probe():
     """But of tcp_inerrs only where the kernel says why TCP drops a packet."""
-    probes = [probe for probe in PROBES if probe != "tcp_inerrs" or KERNEL >= (5, 19)]
+    probes = [probe for probe in DEFAULT if probe != "tcp_inerrs" or KERNEL >= (5, 19)]
     done = netline("--attach", "tracepoint", "--duration", "0.2")
     assert done.returncode == 0
     assert f"ready: {', '.join(f'{probe} (tracepoint)' for probe in probes)}" in done.stderr
@@ -257,10 +275,10 @@ def test_list():
 
 
 def test_list_agrees_with_agent_probe():
-    with Agent() as agent:
+    with Agent("all") as agent:
         agent.wait_for(lambda records: len(of_dataset(records, "agent_probe")) == len(PROBES))
         probes = [r["netline"]["probe"] for r in of_dataset(agent.stop(), "agent_probe")][:len(PROBES)]
-    assert probes == list(listed().values())
+    assert sorted(probes, key=lambda probe: PROBES.index(probe["name"])) == list(listed().values())
 
 
 def test_a_filter_shrinks_the_default_set():
@@ -323,7 +341,7 @@ def test_two_capabilities_are_enough(anywhere):
     done = as_nobody(anywhere, "--count", "2", "--interval", "0.05", caps=caps, before=lift)
     assert done.returncode == 0, done.stderr
     assert len(parse_lines(done.stdout.encode())) == 2
-    assert all(probe in done.stderr for probe in PROBES)
+    assert all(probe in done.stderr for probe in DEFAULT)
 
 
 def test_limit_of_locked_memory(anywhere):

@@ -139,13 +139,15 @@ class Talk:
         self.up, self.down = self.up + up, self.down + down
         return self
 
-    def finish(self, server_first=False):
-        """One side closes, the other reads to the end and closes."""
+    def finish(self, server_first=False, late=False):
+        """One side closes, the other reads to the end and closes; `late`: so late that it is TIME_WAIT that answers its FIN."""
         sides = [(self.client, self.connected.socket), (self.server, self.accepted.fd)]
         if server_first:
             sides.reverse()
         sides[0][0].close(sides[0][1])
         assert sides[1][0].must("transfer", sides[1][1], 0, "end").received == 0
+        if late:
+            wait_until(lambda: ss_lines(sides[0][0].ns, self.connected, server_first, "fin-wait-2"), 10, "the acknowledgement of a FIN")
         sides[1][0].close(sides[1][1])
 
     def is_told(self, records):
@@ -178,10 +180,15 @@ def wait_for_no_sockets(ns):
     wait_until(lambda: not ns.run(["ss", "-tnH", "state", "connected", "exclude", "time-wait"]).stdout, 20, "the ends of the connections")
 
 
+def ss_lines(ns, answer, of_peer=False, state="all"):
+    """Of the socket or its peer, if it is in this state."""
+    here, there = (answer.remote_port, answer.local_port) if of_peer else (answer.local_port, answer.remote_port)
+    return ns.run(["ss", "-tinHO", "state", state, f"sport = :{here} and dport = :{there}"]).stdout.splitlines()
+
+
 def ss(ns, answer):
     """What ss tells of the socket: {name: number}, with those that it leaves out at 0."""
-    ports = f"sport = :{answer.local_port} and dport = :{answer.remote_port}"
-    lines = ns.run(["ss", "-tinHO", ports]).stdout.splitlines()
+    lines = ss_lines(ns, answer)
     assert len(lines) == 1, lines
     return collections.Counter({name: int(value) for name, value in re.findall(r"\b([a-z_]+):(\d+)\b", lines[0])})
 

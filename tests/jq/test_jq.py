@@ -4,9 +4,11 @@
 The inputs are whole records. A golden file is what its filter is to print;
 look at every change of one. $JQ names another jq than the one in $PATH.
 """
+import collections
 import json
 import os
 import pathlib
+import random
 import select
 import subprocess
 import time
@@ -62,6 +64,10 @@ def test_input_is_valid(path):
     ("nic_throughput", "nic_throughput"),
     ("nic_throughput", "nic_netns"),
     ("tcp_bytes", "tcp_bytes"),
+    ("delay_analysis_in", "delay_analysis_in"),
+    ("delay_analysis_out", "delay_analysis_out"),
+    ("delay_percentiles", "delay_percentiles"),
+    ("delay_percentiles", "delay_summaries"),
 ])
 def test_table(name, golden, tmp_path):
     # From another directory: the filter finds its module beside itself.
@@ -88,7 +94,8 @@ def test_dataset():
 
 
 def test_foreign_lines_are_passed_over():
-    for name in "tcp_connection", "tcp_inerrs", "nic_throughput", "tcp_bytes":
+    for name in ("tcp_connection", "tcp_inerrs", "nic_throughput", "tcp_bytes", "delay_analysis_in", "delay_analysis_out",
+                 "delay_percentiles"):
         text = read(f"{name}.jsonl").replace("\n", '\n{"event":"other"}\n7\n')
         assert table(name, text) == read(f"{name}.txt")
 
@@ -128,7 +135,8 @@ def test_column():
 
 
 def test_no_input():
-    assert table("tcp_connection", "") == read("tcp_connection.txt").splitlines(True)[0]
+    for name in "tcp_connection", "delay_analysis_in", "delay_analysis_out", "delay_percentiles":
+        assert table(name, "") == read(f"{name}.txt").splitlines(True)[0]
     assert table("nic_throughput", "") == ""
     assert table("tcp_bytes", "") == ""
 
@@ -140,10 +148,95 @@ def test_every_row_has_nine_words():
 
 def test_cut_last_line():
     """jq fails at a line that was cut; what was whole before it is printed."""
-    for name, kept in (("tcp_connection", 7), ("tcp_inerrs", 7), ("nic_throughput", 25), ("tcp_bytes", 24)):
+    for name, kept in (("tcp_connection", 7), ("tcp_inerrs", 7), ("nic_throughput", 25), ("tcp_bytes", 24),
+                       ("delay_analysis_in", 9), ("delay_analysis_out", 9), ("delay_percentiles", 0)):
         done = table(name, read(f"{name}.jsonl") + '{"@timestamp":"2026-', fails=True)
         assert done.stdout.splitlines() == read(f"{name}.txt").splitlines()[:kept]
         assert "nfinished" in done.stderr
+
+
+STAGES = "mac", "ip", "tcp", "protocol", "socket_wait", "qdisc", "total"
+
+
+def stage_times(records):
+    """Times by (netns, direction, interface, stage): each as often as packets took it."""
+    times = collections.defaultdict(list)
+    for record in records:
+        name = record["event"]["dataset"].split(".")[1]
+        if not name.startswith("delay_analysis_"):
+            continue
+        network, delay = record["network"], record["netline"]["delay"]
+        nic = record["netline"]["socket"]["netns"], network["direction"], network.get("interface", {}).get("name", "-")
+        if name == "delay_analysis_summary":
+            for value, count in zip(delay["histogram"]["values"], delay["histogram"]["counts"]):
+                times[(*nic, delay["stage"])] += [value] * count
+            continue
+        found = {stage: delay.get(f"{stage}_ns") for stage in STAGES[:-1]} | {"total": record["event"].get("duration")}
+        for stage, ns in found.items():
+            if ns is not None and (stage in ("mac", "ip") or delay.get("end", "read") == "read"):
+                times[(*nic, stage)].append(ns)
+    return times
+
+
+def nearest_rank(times, percent):
+    return sorted(times)[-(-percent * len(times) // 100) - 1]
+
+
+def percentile_rows(times):
+    """The words of the rows that delay_percentiles.jq is to print for these times."""
+    def us(ns):
+        tenths = (ns + 50) // 100
+        return f"{tenths // 10}.{tenths % 10}"
+    several = len({netns for netns, *_ in times}) > 1
+    return [[*name, stage, str(len(ns)), us(nearest_rank(ns, 50)), us(nearest_rank(ns, 99)), *(["netns", netns] if several else [])]
+            for (netns, *name, stage), ns in sorted(times.items(), key=lambda item: (item[0][1:3], item[0][0], STAGES.index(item[0][3])))]
+
+
+def percentiles(records):
+    out = table("delay_percentiles", "".join(json.dumps(record) + "\n" for record in records))
+    return [line.split() for line in out.splitlines()[1:]]
+
+
+@pytest.mark.parametrize("names", [["delay_percentiles"], ["delay_summaries"], ["delay_percentiles", "delay_summaries"]], ids="+".join)
+def test_percentiles(names):
+    records = [json.loads(line) for name in names for line in read(f"{name}.jsonl").splitlines()]
+    rows = percentiles(records)
+    assert rows and rows == percentile_rows(stage_times(records))
+
+
+def middle_of_bucket(ns):
+    """Of the summaries' histograms: 4 buckets for each power of two, from 256 ns on."""
+    width = 1 << ns.bit_length() - 3
+    return ns // width * width + width // 2
+
+
+@pytest.mark.parametrize("n", [1, 2, 99, 100, 101, 200, 1000])
+def test_percentiles_of_many(n):
+    """n packets, then the summaries of the same packets: each percentile's bucket is that of the exact one."""
+    dice = random.Random(n)
+    packet, summary = (json.loads(read(f"{name}.jsonl").splitlines()[0]) for name in ("delay_percentiles", "delay_summaries"))
+    packets = []
+    for _ in range(n):
+        mac, ip, protocol, wait = (256 + int(dice.lognormvariate(9, 1.5)) for _ in range(4))
+        packets.append(packet | {
+            "event": packet["event"] | {"duration": mac + ip + protocol + wait},
+            "netline": packet["netline"] | {"delay": {
+                "end": "read", "mac_ns": mac, "ip_ns": ip, "tcp_ns": protocol + wait, "protocol_ns": protocol,
+                "socket_wait_ns": wait, "hooks": "fentry"}}})
+    times = stage_times(packets)
+    assert percentiles(packets) == percentile_rows(times)
+
+    summaries = []
+    for (netns, direction, interface, stage), exact in times.items():
+        for part in filter(None, [exact[::2], exact[1::2]]):  # two intervals
+            buckets = sorted(collections.Counter(map(middle_of_bucket, part)).items())
+            summaries.append(summary | {
+                "network": summary["network"] | {"direction": direction, "interface": {"name": interface}},
+                "netline": summary["netline"] | {"socket": {"netns": netns}, "delay": {"stage": stage, "histogram": {
+                    "values": [value for value, _ in buckets], "counts": [count for _, count in buckets]}}}})
+    rows = percentile_rows({name: [middle_of_bucket(nearest_rank(exact, percent)) for percent in (50, 99)]
+                            for name, exact in times.items()})
+    assert percentiles(summaries) == [[*row[:3], str(n), *row[4:]] for row in rows]
 
 
 def read_until(stream, text):
@@ -163,6 +256,9 @@ def read_until(stream, text):
     ("tcp_connection", 0, 1),
     ("tcp_connection", 2, 2),
     ("tcp_inerrs", 1, 2),
+    # The first record is another's.
+    ("delay_analysis_in", 2, 2),
+    ("delay_analysis_out", 1, 2),
     # The first record of the second tick, number 11, gives the first.
     ("nic_throughput", 11, 25),
     # Number 6 is of the second interval, but number 11 is the first that was open at its end.

@@ -8,16 +8,13 @@ import subprocess
 import time
 
 import lab
-from lab import Netline, Pairs, neighbours, tool
+import streams
+from lab import Netline, neighbours
 
 SIZES = 0, 1000, 10000, 100000
 PROCESSES = 10     # a process may have 20,000 open files
 INTERVAL, TICKS = 0.5, 4
 ROUNDS = 4
-STREAMS = {        # exchanges over one connection: how many, bytes up, bytes down
-    "10 MiB one way": (100, 10 << 20, 1),
-    "64 bytes there and back": (20000, 64, 64),
-}
 median = statistics.median
 
 
@@ -121,27 +118,10 @@ def memory(report):
         report.value(f"{probe}, no sockets", size / 2**20, "MiB")
 
 
-def exchange(name):
-    """(median over parts of the time of an exchange, CPU time of client and server for one), ns."""
-    result = neighbours.apart(lambda: tool("stream", *STREAMS[name])[0])
-    return median(result["part_ns"]) / (result["count"] / len(result["part_ns"])), result["cpu_ns"] / result["count"]
-
-
-def streams(report, rounds):
-    wall, cpu = ({name: Pairs() for name in STREAMS} for _ in range(2))
-    before = {name: exchange(name) for name in STREAMS}
-    for _ in range(rounds):
-        with Netline("tcp_bytes"):
-            on = {name: exchange(name) for name in STREAMS}
-        after = {name: exchange(name) for name in STREAMS}
-        for name in STREAMS:
-            wall[name].add(before[name][0], on[name][0], after[name][0])
-            cpu[name].add(before[name][1], on[name][1], after[name][1])
-        before = after
+def slowdown(report, rounds):
+    pairs = streams.compare({"tcp_bytes": ["tcp_bytes"]}, rounds)
     report.section(f"Slowdown of one connection on loopback while tcp_bytes runs, {rounds} pairs (quartiles)")
-    for name in STREAMS:
-        middle, low, high = cpu[name].percent()
-        report.value(name, wall[name].percent()[0], "%", "({:.1f} to {:.1f}); ".format(*wall[name].percent()[1:])
-                     + f"CPU {middle:+.1f} % ({low:.1f} to {high:.1f}), {cpu[name].added():+,.0f} ns; "
-                     f"without netline {1e9 / median(wall[name].without):,.0f}/s")
-        report.bound(f"CPU while tcp_bytes runs, {name}", middle, "%", at_most=10, aim=3)
+    for name in streams.STREAMS:
+        wall, cpu = pairs["tcp_bytes", name]
+        streams.tell(report, name, wall, cpu)
+        report.bound(f"CPU while tcp_bytes runs, {name}", cpu.percent()[0], "%", at_most=10, aim=3)

@@ -63,24 +63,40 @@ def sections(path):
     return found
 
 
+def by_nc(record):
+    return record.get("process", {}).get("name") == "nc"
+
+
+# What the records of a probe must show, where one connection carried 6 bytes and another was refused: {probe: its parts}.
+SHOWN = {
+    "tcp_connection": lambda records: {(r["event"]["action"], r["event"]["outcome"]) for r in records if by_nc(r)}
+        == {("tcp-connect", "success"), ("tcp-accept", "success"), ("tcp-connect", "failure")},
+    "tcp_bytes": lambda records: {(r["netline"]["role"], r["netline"]["bytes"]["sent"], r["netline"]["bytes"]["received"]) for r in records if by_nc(r)}
+        >= {("client", 6, 0), ("server", 0, 6)},
+    "tcp_inerrs": lambda records: {(r["event"]["reason"], r["destination"]["port"]) for r in records} == {("no_socket", 8081)},
+    "delay_analysis_in": lambda records: any(by_nc(r) and r["netline"]["delay"]["end"] == "read" and "duration" in r["event"] for r in records),
+    "delay_analysis_out": lambda records: any(by_nc(r) and r["destination"]["port"] == 8080 and "duration" in r["event"] for r in records),
+    "nic_throughput": lambda records: {r["network"]["interface"]["name"] for r in records} == {"lo"},
+}
+
+
 def judge(told):
     """What is wrong with what the guest has told."""
     sys.path.insert(0, str(TOP / "tests/e2e"))
     from harness import parse_lines
     for way in ("fentry", "kprobe", "tracepoint"):
-        offered = any("way" in probe for probe in json.loads(told[f"list {way}"]))
-        assert offered or way != "tracepoint", told[f"list {way}"]
-        if offered:
-            records = parse_lines(told[f"records {way}"].encode())
-            seen = {record["event"]["action"]: record["process"]["name"] for record in records}
-            assert seen == {"tcp-connect": "nc", "tcp-accept": "nc"}, (way, records, told[f"messages {way}"])
-    nics = parse_lines(told["records nic_throughput"].encode())
-    assert {(record["network"]["interface"]["name"], record["event"]["dataset"]) for record in nics} == {("lo", "netline.nic_throughput")}
-    assert "end" in told
+        for offer in json.loads(told[f"list {way}"]):
+            if "way" in offer:
+                run = f"{way} {offer['name']}"
+                records = parse_lines(told[f"records {run}"].encode())
+                of_probe = [r for r in records if r["event"]["dataset"] == f"netline.{offer['name']}"]
+                assert SHOWN[offer["name"]](of_probe), (run, records, told.get(f"messages {run}"))
+    probes = {name.split()[2] for name in told if name.startswith("records ")}
+    assert probes == set(SHOWN), probes
 
 
 def smoke(work, folder):
-    """The ways that ran; AssertionError or Unavailable say what is wrong."""
+    """(the kernel, ways and probes that ran); AssertionError or Unavailable say what is wrong."""
     sysroot, kernel = fetch(work)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -92,4 +108,4 @@ def smoke(work, folder):
     told = sections(folder / "console.log")
     assert "end" in told, f"the machine ended early; its console: {folder / 'console.log'}"
     judge(told)
-    return kernel.name.removeprefix("vmlinuz-"), [name.split()[1] for name in told if name.startswith("messages ")]
+    return kernel.name.removeprefix("vmlinuz-"), [name.removeprefix("records ") for name in told if name.startswith("records ")]

@@ -46,7 +46,7 @@ def tell(name, data):
 
 
 def job():
-    """fentry, kprobe or tracepoint: the tests of every probe that has this way here. system: what does not depend on a way. Or a path of tests."""
+    """fentry, kprobe or tracepoint: the tests of every probe that has this way here. system: what does not depend on a way. Or [WAY:]FILES of tests, a pattern."""
     return re.search(r"netline\.job=(\S+)", Path("/proc/cmdline").read_text())[1]
 
 
@@ -66,8 +66,9 @@ def tests_of(probe):
 
 def run_job(name):
     """Whether all tests passed."""
-    if name.startswith("tests/"):
-        codes = [run_tests("chosen", [name], {})]
+    way, _, files = name.rpartition(":")
+    if files.startswith("tests/"):
+        codes = [run_tests("chosen", sorted(map(str, TOP.glob(files))), {"NETLINE_ATTACH": way} if way else {})]
     elif name == "system":
         codes = [run_tests(group, tests_of(group), {}) for group in ("agent", "cli", "refused", "system")]
     else:

@@ -20,24 +20,19 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-static __always_inline void on_connect(const struct sock *sk)
+/* A process connects, or listens. */
+static __always_inline void on_begin(const struct sock *sk, const struct tcp_sock *tcp, bool listens)
 {
-	struct socket_entry entry = { .start_ns = bpf_ktime_get_ns(), .role = ROLE_CLIENT, .phase = PHASE_CONNECTING };
-	const struct socket_entry *found = settings.bytes ? sockets_find(sk) : NULL;
+	struct socket_entry entry = { .role = listens ? ROLE_SERVER : ROLE_CLIENT, .phase = listens ? PHASE_LISTENING : PHASE_CONNECTING };
+	const struct socket_entry *found = settings.bytes && !listens ? sockets_find(sk) : NULL;
 
 	if (found && found->phase == PHASE_OPEN)	/* and not the first run of two */
 		count_missed_close(sk);
+	if (listens)
+		enter_listener((const struct sock *)tcp, true);
+	else
+		entry.start_ns = bpf_ktime_get_ns();
 	current_owner(&entry);
-	if (sockets_put(sk, &entry, BPF_ANY))
-		count_full();
-}
-
-static __always_inline void on_listen(const struct sock *sk, const struct tcp_sock *tcp)
-{
-	struct socket_entry entry = { .role = ROLE_SERVER, .phase = PHASE_LISTENING };
-
-	current_owner(&entry);
-	enter_listener((const struct sock *)tcp, true);
 	if (sockets_put(sk, &entry, BPF_ANY))
 		count_full();
 }
@@ -60,11 +55,8 @@ static __always_inline __u64 on_queued(const struct sock *sk, const struct tcp_s
 /* SYN_SENT is over, or SYN_RECV of a socket that a process has: what the table knows of it is told once. */
 static __always_inline void on_handshake_end(const struct sock *sk, const struct tcp_sock *tcp, struct socket_entry *found, int to)
 {
-	struct socket_entry entry;
+	struct socket_entry entry = *found;
 
-	if (!found)
-		return;
-	entry = *found;
 	found->phase = PHASE_OPEN;
 	if (to == TCP_CLOSE)
 		sockets_remove(sk);
@@ -72,28 +64,29 @@ static __always_inline void on_handshake_end(const struct sock *sk, const struct
 		tell_handshake(tcp, &entry, entry.role == ROLE_CLIENT && to == TCP_CLOSE ? sk->sk_err ?: REASON_ABORTED : 0);
 }
 
-/* An accepted connection is established. First into the queue, then look whether it was accepted early: as on_accept_unqueued(). */
-static __always_inline void on_established(const struct sock *sk, const struct tcp_sock *tcp)
+/*
+ * An accepted connection is established. First into the queue, then look whether it was accepted early: as on_accept_unqueued(). Returns
+ * what a process has already, or NULL.
+ */
+static __always_inline struct socket_entry *on_established(const struct sock *sk, const struct tcp_sock *tcp)
 {
 	struct socket_entry *found;
 	__u64 start_ns;
 
 	if (sk->sk_socket) {
 		found = sockets_find(sk);
-		if (found && found->phase != PHASE_EARLY) {	/* both sides connect; or the second run of two */
-			on_handshake_end(sk, tcp, found, TCP_ESTABLISHED);
-			return;
-		}
+		if (found && found->phase != PHASE_EARLY)	/* both sides connect; or the second run of two */
+			return found;
 	}
 	start_ns = on_queued(sk, tcp);
 	found = sockets_find(sk);
 	if (!found || found->start_ns == start_ns)	/* accept took it from the queue just now */
-		return;
-	if (found->phase != PHASE_EARLY) {	/* its address was another socket's, of which the end was missed */
-		count_missed_close(sk);
-		sockets_remove(sk);
-	} else if (take_from_queue(sk))
-		on_handshake_end(sk, tcp, found, TCP_ESTABLISHED);
+		return NULL;
+	if (found->phase == PHASE_EARLY)
+		return take_from_queue(sk) ? found : NULL;
+	count_missed_close(sk);	/* its address was another socket's, of which the end was missed */
+	sockets_remove(sk);
+	return NULL;
 }
 
 static __always_inline void on_close_queued(const struct sock *sk)
@@ -128,6 +121,7 @@ static __always_inline bool is_of_interest(int from, int to)
 static __always_inline void on_state(struct sock *sk, int from, int to)
 {
 	struct tcp_sock *tcp = as_tcp(sk);
+	struct socket_entry *ended = NULL;
 
 	if (!tcp)
 		return;
@@ -137,36 +131,37 @@ static __always_inline void on_state(struct sock *sk, int from, int to)
 		count_full();
 	if (to == TCP_CLOSE)
 		on_close(sk, tcp, from);
-	if (to == TCP_SYN_SENT)
-		on_connect(sk);
-	else if (to == TCP_LISTEN)
-		on_listen(sk, tcp);
+	if (to == TCP_SYN_SENT || to == TCP_LISTEN)
+		on_begin(sk, tcp, to == TCP_LISTEN);
 	else if (from == TCP_SYN_RECV && to == TCP_ESTABLISHED)
-		on_established(sk, tcp);
+		ended = on_established(sk, tcp);
 	else if (from == TCP_SYN_SENT || from == TCP_SYN_RECV)
-		on_handshake_end(sk, tcp, sockets_find(sk), to);
+		ended = sockets_find(sk);
 	else if (!sockets_remove(sk))
 		on_close_queued(sk);
+	if (ended)
+		on_handshake_end(sk, tcp, ended, to);
 }
+
+/* Again: the verifier would go on with each value apart that it knows by now. */
+#define READ_ARGUMENT(i) (*(const volatile __u64 *)&ctx[i])
 
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(set_state, struct sock *sk, int from, int to)
 {
 	take(sk, to);
 	if (is_of_interest(from, to))
-		on_state(sk, from, to);
-	return 0;
-}
-
-static __always_inline int stand_in(struct sock *sk, int from, int to)
-{
-	if (take_missed(sk, to) && is_of_interest(from, to))
-		on_state(sk, from, to);
+		on_state(sk, READ_ARGUMENT(1), READ_ARGUMENT(2));
 	return 0;
 }
 
 /* For the runs that the kernel skips: see lib/taken.bpf.h. Attached after set_state(), in this order. */
-#define STAND_IN(name) SEC("?tp_btf/inet_sock_set_state") int BPF_PROG(name, struct sock *sk, int from, int to) { return stand_in(sk, from, to); }
+#define STAND_IN(name) SEC("?tp_btf/inet_sock_set_state") int BPF_PROG(name, struct sock *sk, int from, int to) \
+{ \
+	if (take_missed(sk, to) && is_of_interest(from, to)) \
+		on_state(sk, READ_ARGUMENT(1), READ_ARGUMENT(2)); \
+	return 0; \
+}
 
 STAND_IN(set_state_nested)
 STAND_IN(set_state_preempted)	/* these only where tasks can be preempted in a tracepoint: one for each that is at a time */

@@ -78,9 +78,22 @@ static __always_inline bool is_retransmitted(const struct sock *sk, __u8 known, 
 	return before(p->seq, AT(struct tcp_sock, sk, snd_nxt));
 }
 
-static __always_inline bool wanted(const struct packet *p, const struct socket_entry *owner)
+/* What the table knows of the packet's socket, or NULL. */
+static __always_inline const struct socket_entry *entry_of(const struct sock *sk)
 {
-	return packet_wanted(p, p->source_port) && (!settings.by_pid || (owner && owner_wanted(owner)));
+	return delay.owners && sk ? sockets_find(sk) : NULL;
+}
+
+static __always_inline bool wanted(const struct packet *p, const struct sock *sk)
+{
+	const struct socket_entry *entry;
+
+	if (!packet_wanted(p, p->source_port))
+		return false;
+	if (!settings.by_pid)
+		return true;
+	entry = entry_of(sk);
+	return entry && owner_wanted(entry);
 }
 
 static __always_inline void leave(__u32 trip, const struct trip *t)
@@ -109,7 +122,7 @@ static __always_inline void come_to_ip(const struct sk_buff *skb, __u8 known, co
 {
 	__u64 now = bpf_ktime_get_ns(), number = number_by(skb, known), stamp = OF(skb, tstamp);
 	const struct sock *sk = OF(skb, sk);
-	const struct socket_entry *owner = delay.owners && sk ? sockets_find(sk) : NULL;
+	const struct socket_entry *entry;
 	struct delay_analysis_out *r;
 	struct trip *t;
 	__u16 segments;
@@ -117,7 +130,7 @@ static __always_inline void come_to_ip(const struct sk_buff *skb, __u8 known, co
 
 	if (is_own_packet(p))
 		return;
-	if (!wanted(p, owner) || (delay.own_port && !is_sampled())) {
+	if (!wanted(p, sk) || (delay.own_port && !is_sampled())) {
 		(void)ADMIT(false);
 		return;
 	}
@@ -134,11 +147,12 @@ static __always_inline void come_to_ip(const struct sk_buff *skb, __u8 known, co
 	if (!r)
 		return;
 	FILL_PACKET(r, p);
-	if (owner)
-		FILL_OWNER(r, &owner->owner);
 	r->netns.value = netns;
 	r->segments = segments;
 	r->retransmitted = is_retransmitted(sk, known, p, p->segment_bytes - p->data_offset, stamp);
+	entry = entry_of(sk);
+	if (entry)
+		FILL_OWNER(r, &entry->owner);
 }
 
 /* Not sampled: no more is looked at than that it is TCP's. */

@@ -110,18 +110,21 @@ def assert_accepted(record, answer, pid, name, connected=None, thread=True):
 
 
 def each_with_its_answer(records, connects, accepts):
-    """(record, answer, answer of the connecting side) of each record. Addresses tell which belong together; ports may be used again."""
+    """
+    (record, answer, answer of the connecting side) of each record. Addresses tell which belong together; ports may be used again, then it is
+    the socket's cookie, or else the order. Each connection has an answer of both sides, but may have no record.
+    """
     answers = collections.defaultdict(list)
     for kind in (connects, accepts):
         for answer in sorted(kind, key=lambda answer: answer.start):
             answers[f"tcp-{answer.op}", addresses_of(answer)].append(answer)
-    taken = collections.Counter()
+    taken = collections.defaultdict(set)
     for record in sorted(records, key=timestamp):
-        key = record["event"]["action"], addresses(record)
-        number = taken[key]
-        taken[key] += 1
-        assert number < len(answers[key]), f"a record that no program knows of: {record}"
-        yield record, answers[key][number], answers["tcp-connect", addresses(record)][number]
+        key, cookie = (record["event"]["action"], addresses(record)), record["netline"]["socket"].get("cookie")
+        left = [n for n, answer in enumerate(answers[key]) if n not in taken[key] and cookie in (None, answer.cookie)]
+        assert left, f"a record that no program knows of: {record}"
+        taken[key].add(left[0])
+        yield record, answers[key][left[0]], answers["tcp-connect", addresses(record)][left[0]]
 
 
 def assert_each_told_once(records, ns, connects, accepts):

@@ -137,39 +137,36 @@ int local_in(struct bpf_nf_ctx *ctx)
 	return NF_ACCEPT;
 }
 
+/* The packet begins with TCP's header here. */
+static __always_inline int on_tcp_rcv(const struct sk_buff *skb, bool known)
+{
+	if (netns_wanted(netns_of(OF(skb, dev), known)))
+		come_to_tcp(skb, known, true);
+	return 0;
+}
+
 SEC("?fentry/tcp_v4_rcv")
 int BPF_PROG(tcp_v4_fentry, struct sk_buff *skb)
 {
-	if (netns_wanted(netns_of(skb->dev, true)))
-		come_to_tcp(skb, true, true);
-	return 0;
+	return on_tcp_rcv(skb, true);
 }
 
 SEC("?fentry/tcp_v6_rcv")
 int BPF_PROG(tcp_v6_fentry, struct sk_buff *skb)
 {
-	if (netns_wanted(netns_of(skb->dev, true)))
-		come_to_tcp(skb, true, true);
-	return 0;
-}
-
-static __always_inline int come_to_tcp_kprobe(const struct sk_buff *skb)
-{
-	if (netns_wanted(netns_of(BPF_CORE_READ(skb, dev), false)))
-		come_to_tcp(skb, false, true);
-	return 0;
+	return on_tcp_rcv(skb, true);
 }
 
 SEC("?kprobe/tcp_v4_rcv")
 int BPF_KPROBE(tcp_v4_kprobe, struct sk_buff *skb)
 {
-	return come_to_tcp_kprobe(skb);
+	return on_tcp_rcv(skb, false);
 }
 
 SEC("?kprobe/tcp_v6_rcv")
 int BPF_KPROBE(tcp_v6_kprobe, struct sk_buff *skb)
 {
-	return come_to_tcp_kprobe(skb);
+	return on_tcp_rcv(skb, false);
 }
 
 /*

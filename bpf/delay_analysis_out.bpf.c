@@ -20,7 +20,7 @@ char LICENSE[] SEC("license") = "GPL";
 
 static __always_inline bool is_tcp_of(const struct sock *sk, bool known, __u32 *ret_netns)
 {
-	*ret_netns = known ? sk->__sk_common.skc_net.net->ns.inum : BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	*ret_netns = netns_of_socket(sk, known);
 	return OF(sk, sk_protocol) == IPPROTO_TCP && netns_wanted(*ret_netns);
 }
 

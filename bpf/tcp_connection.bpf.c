@@ -143,24 +143,27 @@ static __always_inline void on_state(struct sock *sk, int from, int to)
 		on_handshake_end(sk, tcp, ended, to);
 }
 
-/* Again: the verifier would go on with each value apart that it knows by now. */
-#define READ_ARGUMENT(i) (*(const volatile __u64 *)&ctx[i])
+/* Reads the states again: the verifier would go on with each value apart that it knows by now. */
+static __always_inline int on_transition(const unsigned long long *ctx, struct sock *sk, int from, int to)
+{
+	const volatile unsigned long long *arguments = ctx;
+
+	if (is_of_interest(from, to))
+		on_state(sk, arguments[1], arguments[2]);
+	return 0;
+}
 
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(set_state, struct sock *sk, int from, int to)
 {
 	take(sk, to);
-	if (is_of_interest(from, to))
-		on_state(sk, READ_ARGUMENT(1), READ_ARGUMENT(2));
-	return 0;
+	return on_transition(ctx, sk, from, to);
 }
 
 /* For the runs that the kernel skips: see lib/taken.bpf.h. Attached after set_state(), in this order. */
 #define STAND_IN(name) SEC("?tp_btf/inet_sock_set_state") int BPF_PROG(name, struct sock *sk, int from, int to) \
 { \
-	if (take_missed(sk, to) && is_of_interest(from, to)) \
-		on_state(sk, READ_ARGUMENT(1), READ_ARGUMENT(2)); \
-	return 0; \
+	return take_missed(sk, to) ? on_transition(ctx, sk, from, to) : 0; \
 }
 
 STAND_IN(set_state_nested)

@@ -31,7 +31,7 @@ static __always_inline struct address_key address_of(const struct view *view)
 static __always_inline struct listener_key listener_of(const struct sock *sk, bool known)
 {
 	return (struct listener_key){
-		.netns = known ? sk->__sk_common.skc_net.net->ns.inum : BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
+		.netns = netns_of_socket(sk, known),
 		.port = bpf_ntohs(OF((const struct inet_sock *)sk, inet_sport)),
 	};
 }

@@ -176,7 +176,6 @@ static __always_inline void count_missed_close(const struct sock *sk)
 	if (!settings.bytes)
 		return;
 	forget_told(sk);
-	COUNT_IN(bytes_counters, produced, 1);
-	COUNT_IN(bytes_counters, missed, 1);
+	COUNT_LOST_IN(bytes_counters, missed);
 }
 #endif

@@ -19,16 +19,9 @@ const volatile struct delay_settings delay SEC(".rodata.delay") = {};
 
 RING(events);
 
-#define PORT_SET(name) struct { \
-	__uint(type, BPF_MAP_TYPE_HASH); \
-	__uint(max_entries, 64); \
-	__type(key, __u16); \
-	__type(value, __u8); \
-} name SEC(".maps")
-
-PORT_SET(source_ports);
-PORT_SET(destination_ports);
-PORT_SET(excluded_ports);
+CHOSEN(source_ports, __u16, 64);
+CHOSEN(destination_ports, __u16, 64);
+CHOSEN(excluded_ports, __u16, 64);
 
 static __always_inline __u32 netns_of(const struct net_device *dev, bool known)
 {

@@ -7,19 +7,8 @@
 
 #define CGROUP_DEPTH 16	/* levels above a socket's cgroup in which the wanted one is looked for */
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u32);
-	__type(value, __u8);
-} pids SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u16);
-	__type(value, __u8);
-} ports SEC(".maps");
+CHOSEN(pids, __u32, 1024);
+CHOSEN(ports, __u16, 1024);
 
 /* Replaced by the maps that the user pinned. */
 #define USER_SET(name) struct { \

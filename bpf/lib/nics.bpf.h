@@ -5,12 +5,7 @@
 
 #include "probe.bpf.h"
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, struct nic_id);
-	__type(value, __u8);
-} nics SEC(".maps");
+CHOSEN(nics, struct nic_id, 1024);	/* again each interval: NICs come and go */
 
 static __always_inline bool nic_wanted(__u32 netns, __u32 index)
 {

@@ -17,6 +17,14 @@ const volatile struct settings settings SEC(".rodata.settings") = {};
 
 COUNTERS(counters);
 
+/* What the user has chosen; the agent fills it. */
+#define CHOSEN(name, key_type, size) struct { \
+	__uint(type, BPF_MAP_TYPE_HASH); \
+	__uint(max_entries, size); \
+	__type(key, key_type); \
+	__type(value, __u8); \
+} name SEC(".maps")
+
 /*
  * Never NULL: the map has one element. The verifier wants the check. In one step, although each CPU has its own: a softirq may run another
  * program of the probe in the middle of it.

@@ -123,6 +123,11 @@ struct view {
 	__u8 family;
 };
 
+static __always_inline __u32 netns_of_socket(const struct sock *sk, bool known)
+{
+	return known ? sk->__sk_common.skc_net.net->ns.inum : BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+}
+
 /* The socket's cgroup: set at creation, inherited by accepted sockets. */
 static __always_inline struct cgroup *socket_cgroup(const struct sock *sk, bool known)
 {
@@ -173,7 +178,7 @@ static __always_inline void look(const struct sock *sk, bool known, struct view 
 	copy_address(&ret_view->remote_ip, OF(sk, __sk_common.skc_daddr), &sk->__sk_common.skc_v6_daddr, is_ipv4, known);
 	ret_view->cookie = OF(sk, __sk_common.skc_cookie.counter);
 	ret_view->cgroup = socket_cgroup(sk, known);
-	ret_view->netns = known ? sk->__sk_common.skc_net.net->ns.inum : BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	ret_view->netns = netns_of_socket(sk, known);
 	ret_view->local_port = bpf_ntohs(OF((const struct inet_sock *)sk, inet_sport));	/* skc_num is 0 again at CLOSE */
 	ret_view->remote_port = bpf_ntohs(OF(sk, __sk_common.skc_dport));
 	ret_view->family = is_mapped((const __u32 *)ret_view->remote_ip.bytes) ? FAMILY_IPV4 : FAMILY_IPV6;

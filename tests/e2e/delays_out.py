@@ -60,6 +60,14 @@ def has_all(records, found, n):
     return len(found) + lost_so_far(records) >= n
 
 
+def finish(agent, ns, counters):
+    """Ends the run when there is a record for each packet that was counted on the way out: (the namespace's packets, all records)."""
+    n = counters.sent[0]
+    agent.wait_for(lambda records: has_all(records, in_namespace(records, ns), n), 20)
+    records = agent.stop()
+    return in_namespace(records, ns), records
+
+
 def assert_same(records, told, packets):
     """
     A record each, and none that is of no packet. `told` and `packets` are of the same shape. Where tracepoints are preempted some may be
@@ -151,10 +159,8 @@ class Lo:
         wait_for_no_sockets(self.ns)
         return self.capture.wait_for(self.counters.received[0])
 
-    def wait_for_records(self, agent):
-        """Until there is one for each packet that was counted on the way out; returns them."""
-        n = self.counters.sent[0]
-        return agent.wait_for(lambda records: has_all(records, found := in_namespace(records, self.ns), n) and found, 20)
+    def finish(self, agent):
+        return finish(agent, self.ns, self.counters)
 
 
 @contextlib.contextmanager
@@ -186,10 +192,9 @@ class Link:
         for ns in (self.here, self.there):
             wait_for_no_sockets(ns)
 
-    def wait_for_records(self, agent):
-        """As Lo has it, of what leaves here."""
-        n = self.counters[0].sent[0]
-        return agent.wait_for(lambda records: has_all(records, found := in_namespace(records, self.here), n) and found, 20)
+    def finish(self, agent):
+        """Of what leaves here."""
+        return finish(agent, self.here, self.counters[0])
 
 
 @contextlib.contextmanager

@@ -39,9 +39,7 @@ def test_each_packet(ip, tmp_path):
         talks = [lab.talk(ip), lab.talk(ip, TURNS[:1], late=True)]
         packets = lab.all_packets()
         end, after = time.time_ns(), counters(lab.ns)
-        lab.wait_for_records(agent)
-        records = agent.stop()
-        found = in_namespace(records, lab.ns)
+        found, records = lab.finish(agent)
         counted = assert_same(records, map(told_of, found), of_packets(packets, found))
         assert counted["filtered"] == 0 and (counted["produced"] == lab.counters.sent[0] or counted["lost"])
         assert_packets(found, start, end, "lo")
@@ -69,10 +67,8 @@ def test_dropped_on_the_way_out(ip, tmp_path):
         assert lab.server.must("transfer", talk.accepted.fd, 0, 1000).received == 1000
         talk.finish()
         packets = lab.all_packets()
-        lab.wait_for_records(agent)
-        records = agent.stop()
+        found, records = lab.finish(agent)
         # of the first data that arrives the capture cannot know that it was sent before
-        found = in_namespace(records, lab.ns)
         counted = assert_same(records, [told[:-1] for told in map(told_of, found)], [packet[:-1] for packet in of_packets(packets, found)])
         assert counted["filtered"] == 0 and (counted["produced"] == lab.counters.sent[0] or counted["lost"])
 

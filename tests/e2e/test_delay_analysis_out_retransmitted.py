@@ -21,9 +21,7 @@ HANDSHAKE = {
 def assert_marked(lab, agent, again):
     """Each packet is told, and marked if the capture has its data twice; `again`: of which some must be. Returns the marked packets."""
     packets = lab.all_packets()
-    lab.wait_for_records(agent)
-    records = agent.stop()
-    found = in_namespace(records, lab.ns)
+    found, records = lab.finish(agent)
     assert_same(records, map(told_of, found), of_packets(packets, found))
     marked = [packet for packet, is_again in zip(packets, retransmissions(packets)) if is_again]
     assert marked and all(map(again, marked)), marked
@@ -101,9 +99,7 @@ def test_fast_open(ip, tmp_path):
         lab.server.close(accepted.fd)
         packets = lab.all_packets()
         assert [p.payload for p in packets if p.flags == SYN] == [5]
-        lab.wait_for_records(agent)
-        records = agent.stop()
-        found = in_namespace(records, lab.ns)
+        found, records = lab.finish(agent)
         assert_same(records, map(told_of, found), of_packets(packets, found))
         assert not any(r["netline"]["packet"]["retransmitted"] for r in found), found
 
@@ -122,9 +118,7 @@ def test_keepalive(tmp_path):
             before = lab.counters.sent[0]
             wait_until(lambda: lab.counters.sent[0] >= before + 4, 20, "two keepalives and their answers")
         packets = lab.all_packets()
-        lab.wait_for_records(agent)
-        records = agent.stop()
-        found = in_namespace(records, lab.ns)
+        found, records = lab.finish(agent)
         assert_same(records, map(told_of, found), of_packets(packets, found))
         ends = {packet.flow: (packet.seq + packet.length) % 2**32 for packet in packets if packet.payload}
         assert any(not p.length and p.flow in ends and p.seq == (ends[p.flow] - 1) % 2**32 for p in packets), "a keepalive"

@@ -37,9 +37,7 @@ def test_bulk(cut, ip, tmp_path):
             listener, port = lab.server.listen(6)
             Talk(lab.client, lab.server, listener, ip, port).move(SIZE, 1000).finish()
             packets, arrived = ([p for p in side if p.sport != port] for side in lab.all_packets())
-            lab.wait_for_records(agent)
-            records = agent.stop()
-        found = in_namespace(records, lab.here)
+            found, records = lab.finish(agent)
         counted = assert_same(records, map(told_of, found), of_packets(packets, found))
         assert counted["produced"] == lab.counters[0].sent[0] or counted["lost"]
         assert sum(r["netline"]["packet"]["segments"] for r in found) == segments_of(arrived, SERVERS[ip]) or counted["lost"]

@@ -154,12 +154,16 @@ def frames_of(size, family, mtu):
     return [MAC_HEADER + header + min(piece, left - at) for at in range(0, left, piece)]
 
 
+WINDOW = 1 << 17  # bytes under way: fewer packets than the 256 for which veth has room, whose CPU may be late. What it drops only the capture sees
+
+
 def transfer(a, b, family, size, number=0):
     """Moves `size` bytes over one TCP connection from a to b, and returns when both ends are done with it."""
     peer = (address(family, 1, number), PORT)
     listener = inside(b, lambda: socket.create_server(peer, family=FAMILY[family]))
     client = inside(a, lambda: socket.socket(FAMILY[family], socket.SOCK_STREAM))
     with listener, client:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW)
         client.connect(peer)
         server, _ = listener.accept()
         with server, concurrent.futures.ThreadPoolExecutor(1) as pool:

@@ -302,7 +302,7 @@ class Agent:
     def _is_ready(self):
         if re.search(r"^netline: ready", self.stderr_text, re.M):
             return True
-        assert self._process.poll() is None, f"netline ended with {self.returncode} at start: {self.stderr_text}"
+        assert self.returncode is None, f"netline ended with {self.returncode} at start: {self.stderr_text}"
         return False
 
     def _read_stderr(self):
@@ -329,7 +329,11 @@ class Agent:
 
     @property
     def returncode(self):
-        return self._process.poll()
+        """None while it runs. Once it is not, stderr_text is all that netline has written there."""
+        code = self._process.poll()
+        if code is not None:
+            self._threads[0].join()
+        return code
 
     @property
     def stderr_text(self):

@@ -13,10 +13,11 @@ pytestmark = pytest.mark.any_way
 def test_bad_link(delay):
     """Where a segment is overtaken by one that was sent again, the kernel may refuse it by its timestamp though it does not have it: that is an error."""
     with lab("10.77.0.2", True) as there, inerrs_agent() as agent:
-        client, server = connected_pair(there.here, there.there, there.ip)  # before: a SYN that comes twice is an error to the kernel
         links = [(there.here, "far0"), (there.there, "near0")]
         for ns, name in links:
-            ns.run(["ip", "link", "set", name, "gso_max_segs", "1"])  # many packets, so that some are lost
+            ns.run(["ip", "link", "set", name, "gso_max_segs", "1"])  # many packets, so that some are lost; a socket takes it over as it connects
+        client, server = connected_pair(there.here, there.there, there.ip)  # before netem: a SYN that comes twice is an error to the kernel
+        for ns, name in links:
             ns.run(["tc", "qdisc", "add", "dev", name, "root", "netem", "delay", *delay, "loss", "3%", "duplicate", "3%"])
         with client, server:
             transfer(client, server, (4 << 20) // SCALE)

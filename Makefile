@@ -84,7 +84,7 @@ $(UNIT) $(filter %/encode,$(BENCH)): $(BUILD)/tests/%: tests/%.c $(AGENT_OBJ) Ma
 	$(call say,CC)$(CC) $(CFLAGS) $(NETLINE_CFLAGS) -o $@ $< $(AGENT_OBJ) -lcmocka $(LIBS)
 
 # To be preloaded
-$(BUILD)/tests/e2e/before_5_8: NETLINE_CFLAGS += -shared -fPIC
+$(BUILD)/tests/e2e/refusing: NETLINE_CFLAGS += -shared -fPIC
 
 tools: $(TOOLS)
 unit: $(UNIT)

@@ -261,6 +261,16 @@ bool kern_has_socket_cookie(void)
 	return fd >= 0;
 }
 
+bool kern_iterates_maps(void)
+{
+	int id = find("bpf_iter_bpf_map_elem", BTF_KIND_FUNC);
+	int fd = id < 0 ? id : try_load(BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, id, NULL, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 bool kern_limits_maps(void)
 {
 	struct rlimit limit;

@@ -47,6 +47,9 @@ unsigned kern_code(const char *kallsyms, const char *const *functions, struct co
 /* Whether a task can be preempted while a program runs in it at a tracepoint (not in 6.18, in 7.3): the kernel guards them by SRCU then. */
 bool kern_preempts_tracepoints(void);
 
+/* Iterators over the elements of a map (5.9, a5cbe05a6673), which hardened kernels refuse while they have others. */
+bool kern_iterates_maps(void);
+
 /* bpf_get_socket_cookie() for tracing programs (5.12, c5dbb89fc2ac). */
 bool kern_has_socket_cookie(void);
 

@@ -109,7 +109,7 @@ static void on_gathered(uv_timer_t *timer);
 /* Rows that a walk has read, or is reading, are older than what comes into the ring: they go first. */
 void loop_drain(struct probe_slot *slot)
 {
-	if (!slot->run.ring || slot->walk.is_reading || slot->walk.have - slot->walk.taken >= slot->run.record->size)
+	if (!slot->run.ring || slot->walk.is_reading || slot->walk.taken < slot->walk.have)
 		return;
 	if (ring_drain(slot->run.ring, BATCH_RECORDS, take_event, slot) == BATCH_RECORDS)
 		uv_timer_start(&slot->gather, on_gathered, 0, 0);

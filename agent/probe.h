@@ -33,7 +33,7 @@ struct way {
 	const char *const *programs;	/* NULL-terminated, beside those of every way */
 };
 
-/* An iterator over the elements of a map, whose rows are wire structs. */
+/* A program over the elements of a map (elements.h), whose rows are wire structs. */
 struct probe_walk {
 	const char *program, *map;
 	const char *in_use;	/* the map of a u32 that is 0 as long as there is nothing to read; NULL: read always */
@@ -152,12 +152,11 @@ int probe_map_fd(const struct probe_run *run, const char *map);
 /* A variable of the programs, which is alone in its section .bss.NAME. */
 int probe_set_variable(struct probe_run *run, const char *section, const void *value);
 bool probe_may_allocate(const struct probe_run *run);	/* whether the programs of its way may use maps that allocate when they are filled */
-int probe_load_only(struct probe_run *run, const char *program);	/* in configure: load, for probe_iterate() */
-/* An iterator's descriptor, to be read and closed, over the elements of `map` or NULL; or a negative errno. */
-int probe_open_iterator(struct probe_run *run, const char *program, const char *map);
-/* Runs an iterator to its end, over the elements of `map` or NULL; what it writes goes to `take` in whole elements of `size` bytes. */
-int probe_iterate(struct probe_run *run, const char *program, const char *map, size_t size,
-		  void (*take)(struct probe_run *run, const void *element));
+int probe_load_only(struct probe_run *run, const char *program);	/* in configure: load, for the two below */
+int probe_iterate(struct probe_run *run, const char *program);	/* runs an iterator, which writes nothing, to its end */
+/* Runs a program of elements.h to its end; `take` gets its rows, of at most MAX_ROW bytes. */
+int probe_each(struct probe_run *run, const char *program, const char *map, size_t row_size,
+	       void (*take)(struct probe_run *run, const void *row));
 /* Fills a set whose key is an element of the array. */
 int probe_fill_set(struct probe_run *run, const char *map, const void *keys, size_t key_size, unsigned n);
 /* Settings and sets that all probes about connections share: families, pids, ports, cgroup. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What probes' own code uses: maps, iterators, settings that several probes share. */
+/* What probes' own code uses: maps, iterators, elements, settings that several probes share. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -8,10 +8,9 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "elements.h"
 #include "kern.h"
 #include "probe.h"
-
-#define READ_BYTES 65536
 
 int probe_map_fd(const struct probe_run *run, const char *map)
 {
@@ -54,57 +53,41 @@ nl_time probe_start_of(const struct interval *interval)
 	return (nl_time){ interval->start + interval->offset - clock_offset() };
 }
 
-/* Reads to the end; an element may be cut between two reads. */
-static int read_elements(struct probe_run *run, int fd, size_t size, void (*take)(struct probe_run *run, const void *element))
+int probe_iterate(struct probe_run *run, const char *name)
 {
-	char *room = malloc(READ_BYTES);
-	size_t have = 0, at;
-	ssize_t n;
+	struct bpf_link *link = bpf_program__attach_iter(bpf_object__find_program_by_name(run->object, name), NULL);
+	int fd = link ? bpf_iter_create(bpf_link__fd(link)) : -1;
+	int err = fd < 0 ? -errno : 0;
+	ssize_t n = !err;
+	char byte;
 
-	if (!room)
-		return -ENOMEM;
-	while ((n = read(fd, room + have, READ_BYTES - have)) != 0) {
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n < 0)
-			break;
-		have += n;
-		for (at = 0; take && have - at >= size; at += size)
-			take(run, room + at);
-		have = take ? have - at : 0;
-		memmove(room, room + at, have);
-	}
-	free(room);
-	return n < 0 ? -errno : 0;
-}
-
-int probe_open_iterator(struct probe_run *run, const char *name, const char *map)
-{
-	union bpf_iter_link_info info = { .map.map_fd = map ? probe_map_fd(run, map) : 0 };
-	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
-	struct bpf_program *program = bpf_object__find_program_by_name(run->object, name);
-	struct bpf_link *link = bpf_program__attach_iter(program, map ? &opts : NULL);
-	int fd;
-
-	if (!link)
-		return probe_fail(run, -errno, "cannot attach the iterator %s: %s", name, strerror(errno));
-	fd = bpf_iter_create(bpf_link__fd(link));
-	if (fd < 0)
-		fd = probe_fail(run, -errno, "cannot open the iterator %s: %s", name, strerror(errno));
+	while (n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN)))
+		n = read(fd, &byte, sizeof(byte));
+	err = n < 0 ? -errno : err;
+	if (fd >= 0)
+		close(fd);
 	bpf_link__destroy(link);
-	return fd;
+	return err ? probe_fail(run, err, "cannot run the iterator %s: %s", name, strerror(-err)) : 0;
 }
 
-int probe_iterate(struct probe_run *run, const char *name, const char *map, size_t size,
-		  void (*take)(struct probe_run *run, const void *element))
+int probe_each(struct probe_run *run, const char *program, const char *map, size_t row_size, void (*take)(struct probe_run *run, const void *row))
 {
-	int fd = probe_open_iterator(run, name, map), err;
+	size_t room = BATCH_KEYS * MAX_ROW;
+	struct elements elements;
+	char *rows = malloc(room);
+	ssize_t n = -ENOMEM;
+	int err = elements_open(&elements, run, program, map, row_size);
 
-	if (fd < 0)
-		return fd;
-	err = read_elements(run, fd, size, take);
-	close(fd);
-	return err ? probe_fail(run, err, "cannot read the iterator %s: %s", name, strerror(-err)) : 0;
+	if (err) {
+		free(rows);
+		return err;
+	}
+	while (rows && (n = elements_read(&elements, rows, room)) > 0)
+		for (ssize_t at = 0; at < n; at += row_size)
+			take(run, rows + at);
+	elements_close(&elements);
+	free(rows);
+	return n < 0 ? probe_fail(run, n, "cannot read the elements of %s: %s", map, strerror(-n)) : 0;
 }
 
 int probe_fill_set(struct probe_run *run, const char *map, const void *keys, size_t key_size, unsigned n)

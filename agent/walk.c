@@ -2,10 +2,8 @@
 #include "walk.h"
 
 #include <bpf/bpf.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "log.h"
 #include "run.h"
@@ -18,12 +16,8 @@ static void read_slice(uv_work_t *work)
 	struct probe_slot *slot = work->data;
 	struct walk *walk = &slot->walk;
 
-	do {
-		walk->got = read(walk->fd, walk->rows + walk->have, SLICE_BYTES - walk->have);
-		walk->have += walk->got > 0 ? walk->got : 0;
-	} while ((walk->got > 0 && walk->have < SLICE_BYTES / 2) || (walk->got < 0 && (errno == EINTR || errno == EAGAIN)));
-	if (walk->got < 0)
-		walk->got = -errno;
+	walk->got = elements_read(&walk->elements, walk->rows, SLICE_BYTES);
+	walk->have = walk->got > 0 ? walk->got : 0;
 }
 
 static void end_walk(struct probe_slot *slot)
@@ -41,7 +35,7 @@ static bool is_in_use(struct probe_run *run, const struct probe_walk *part)
 	return !part->in_use || (!bpf_map_lookup_elem(probe_map_fd(run, part->in_use), &key, &in_use) && in_use);
 }
 
-/* The next iterator. */
+/* The next map. */
 static void open_part(struct probe_slot *slot)
 {
 	const struct probe_walk *part;
@@ -52,9 +46,7 @@ static void open_part(struct probe_slot *slot)
 		end_walk(slot);
 		return;
 	}
-	slot->walk.have = slot->walk.taken = 0;
-	slot->walk.fd = probe_open_iterator(&slot->run, part->program, part->map);
-	if (slot->walk.fd < 0) {
+	if (elements_open(&slot->walk.elements, &slot->run, part->program, part->map, slot->run.record->size)) {
 		log_error("%s: %s", slot->run.probe->name, slot->run.reason);
 		end_walk(slot);
 		return;
@@ -66,26 +58,22 @@ static void open_part(struct probe_slot *slot)
 static void take_rows(struct probe_slot *slot)
 {
 	struct walk *walk = &slot->walk;
-	size_t size = slot->run.record->size;
 
-	for (; walk->have - walk->taken >= size; walk->taken += size) {
+	for (; walk->taken < walk->have; walk->taken += slot->run.record->size) {
 		if (output_blocks(slot->agent->output))
 			return;
 		loop_take_record(&slot->run, walk->rows + walk->taken);
 	}
-	walk->have -= walk->taken;
-	memmove(walk->rows, walk->rows + walk->taken, walk->have);
-	walk->taken = 0;
+	walk->have = walk->taken = 0;
 	loop_drain(slot);
 	if (walk->got > 0) {
 		read_more(slot);
 		return;
 	}
 	if (walk->got < 0)
-		log_error("%s: cannot read the iterator %s: %s", slot->run.probe->name, slot->run.probe->walks[walk->part].program,
+		log_error("%s: cannot read the elements of %s: %s", slot->run.probe->name, slot->run.probe->walks[walk->part].map,
 			  strerror(-walk->got));
-	close(walk->fd);
-	walk->fd = -1;
+	elements_close(&walk->elements);
 	walk->part++;
 	open_part(slot);
 }
@@ -133,7 +121,7 @@ void walk_resume(struct probe_slot *slot)
 
 void walk_free(struct walk *walk)
 {
-	if (walk->is_active && walk->fd >= 0)
-		close(walk->fd);
+	if (walk->is_active)
+		elements_close(&walk->elements);
 	free(walk->rows);
 }

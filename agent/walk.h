@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A walk reads a probe's iterators in slices in the thread pool, and hands the rows over between other work of the loop: however long it
+ * A walk runs a probe's programs over elements in slices in the thread pool, and hands the rows over between other work of the loop: however long it
  * takes, it stalls nothing. While the output blocks it waits.
  */
 #ifndef NETLINE_WALK_H
@@ -11,20 +11,22 @@
 #include <sys/types.h>
 #include <uv.h>
 
+#include "elements.h"
+
 struct agent;
 struct probe_slot;
 
 struct walk {
 	uv_work_t work;
 	unsigned part;		/* of probe->walks */
-	int fd;
+	struct elements elements;
 	char *rows;
 	size_t have, taken;	/* bytes */
 	ssize_t got;		/* by the last read; 0: this part has ended */
 	bool is_active, is_reading;
 };
 
-/* Begins a walk over all of the probe's iterators; rows go to the run's sink. Ends with loop_walk_ended(). */
+/* Begins a walk over all of the probe's maps; rows go to the run's sink. Ends with loop_walk_ended(). */
 void walk_start(struct probe_slot *slot);
 /* The output takes records again. */
 void walk_resume(struct probe_slot *slot);

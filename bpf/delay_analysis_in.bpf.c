@@ -15,6 +15,7 @@
  * that time its trip is hidden: only a packet that waits in a queue, or may wait in a backlog, is found by its skb.
  */
 #include "kernel.h"
+#include "lib/elements.bpf.h"
 #include "lib/intake.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -329,22 +330,19 @@ int BPF_PROG(batch_end)
 }
 
 /* Tells what has been under way for too long, or all. Packets that have not come to TCP are none of ours. */
-SEC("?iter/bpf_map_elem")
-int sweep(struct bpf_iter__bpf_map_elem *ctx)
+__weak int sweep_set(__u32 i, __u32 row)
 {
-	__u32 *key = ctx->key, first;
+	__u32 first = batch_key(i) * SET_TRIPS;
 	__u64 now = bpf_ktime_get_ns();
 
-	if (!key)
-		return 0;
-	first = *key * SET_TRIPS;
-	for (__u32 i = 0; i < SET_TRIPS; i++) {
-		struct trip *t = trip_is_far(first + i) ? trip_at(first + i) : NULL;
+	for (__u32 j = 0; j < SET_TRIPS; j++) {
+		struct trip *t = trip_is_far(first + j) ? trip_at(first + j) : NULL;
 		__u64 since = t ? t->third_ns : 0;
 
 		if (!since || (!sweeps_all && since + MAX_SECONDS * 1000000000ull >= now))
 			continue;
-		end_trip(first + i, !t->has_data ? END_PROCESSED : t->ahead_ns ? END_OUT_OF_ORDER : END_UNKNOWN, t->ahead_ns ?: now);
+		end_trip(first + j, !t->has_data ? END_PROCESSED : t->ahead_ns ? END_OUT_OF_ORDER : END_UNKNOWN, t->ahead_ns ?: now);
 	}
 	return 0;
 }
+EACH_KEY(sweep, sweep_set)

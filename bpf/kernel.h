@@ -157,7 +157,6 @@ struct sk_buff {
 };
 
 /* iterators */
-struct seq_file { unsigned long size, count; };
 struct bpf_iter_meta { struct seq_file *seq; __u64 session_id, seq_num; };
 struct bpf_iter__task_file { struct bpf_iter_meta *meta; struct task_struct *task; __u32 fd; struct file *file; };
 struct bpf_map;

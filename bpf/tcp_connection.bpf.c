@@ -175,21 +175,16 @@ STAND_IN(set_state_preempted_5)
 STAND_IN(set_state_preempted_6)
 
 /* At the end: what still waits in an accept queue. */
-SEC("?iter/bpf_map_elem")
-int find_pending(struct bpf_iter__bpf_map_elem *ctx)
+__weak int tell_pending(__u32 i, __u32 row)
 {
-	struct queued *queued = ctx->value;
-	struct tcp_connection record;
-	__u64 *key = ctx->key;
-	bool wanted;
+	struct tcp_connection *r = batch_row(row, sizeof(*r));
+	__u64 key = batch_key(i);
+	struct queued *queued = bpf_map_lookup_elem(&accept_queue, &key);
 
-	if (!key || !queued)
+	if (!queued || !r)
 		return 0;
-	record = queued->record;
-	judge_queued(&record, (const struct sock *)*key, ACCEPT_PENDING);
-	wanted = ownerless_wanted(queued);
-	if (wanted && bpf_seq_write(ctx->meta->seq, &record, sizeof(record)))
-		return 0;	/* no room in this read: the element comes again */
-	ADMIT(wanted);
-	return 0;
+	*r = queued->record;
+	judge_queued(r, (const struct sock *)key, ACCEPT_PENDING);
+	return ADMIT(ownerless_wanted(queued));
 }
+EACH_KEY(find_pending, tell_pending)

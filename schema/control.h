@@ -31,6 +31,17 @@ struct code_range {
 	__u64 start, end;
 };
 
+/* A program that goes over elements works on so many keys at a time, and leaves a row for each of which there is something to tell. */
+#define BATCH_KEYS 64
+#define MAX_ROW 256
+#define NOT_RUN (~0u)
+struct key_batch {
+	__u32 n_keys;
+	__u32 n_rows;		/* written at the end */
+	__u64 keys[BATCH_KEYS];
+	char rows[BATCH_KEYS * MAX_ROW];
+};
+
 /* Per CPU, one element; totals since load. produced = in records or on the way + filtered + ring_full + map_full + missed. */
 struct counters {
 	__u64 produced;

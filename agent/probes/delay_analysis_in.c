@@ -43,7 +43,7 @@ static void sweep(struct probe_run *run, bool all)
 {
 	uint8_t sweeps_all = all;
 
-	if (probe_set_variable(run, ".bss.sweeps_all", &sweeps_all) || probe_iterate(run, "sweep", "trips", 1, NULL))
+	if (probe_set_variable(run, ".bss.sweeps_all", &sweeps_all) || probe_each(run, "sweep", "trips", 0, NULL))
 		log_error("delay_analysis_in: packets without an end are not told: %s", run->reason);
 }
 

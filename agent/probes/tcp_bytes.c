@@ -60,8 +60,8 @@ static void tick(struct probe_run *run, uint64_t now)
 
 static void detached(struct probe_run *run)
 {
-	if (probe_iterate(run, "find_missed", "sockets", 0, NULL) ||
-	    (run->settings.more_sockets && probe_iterate(run, "find_missed", "more_sockets", 0, NULL)))
+	if (probe_each(run, "find_missed", "sockets", 0, NULL) ||
+	    (run->settings.more_sockets && probe_each(run, "find_missed", "more_sockets", 0, NULL)))
 		log_error("tcp_bytes: cannot tell of how many connections the end was missed: %s", run->reason);
 }
 

@@ -67,7 +67,7 @@ static int size_tables(struct probe_run *run)
 	       size_map(run, "told", size, true) ?: size_map(run, "by_address", size, allocates) ?:
 	       size_map(run, "listening", MIN_SOCKETS, allocates) ?:
 	       (allocates ? 0 : bpf_map__set_autocreate(bpf_object__find_map_by_name(run->object, "more_sockets"), false)) ?:
-	       drop_maps(run, TABLE_BYTES, (const char *const[]){ "told", "telling", "bytes_events", "bytes_counters", "row_room", NULL }) ?:
+	       drop_maps(run, TABLE_BYTES, (const char *const[]){ "told", "telling", "bytes_events", "bytes_counters", NULL }) ?:
 	       drop_maps(run, TABLE_ADDRESSES, (const char *const[]){ "by_address", NULL });
 }
 
@@ -91,12 +91,12 @@ static int configure(struct probe_run *run)
 	if (!err && kern_preempts_tracepoints())
 		err = enable_stand_ins(run);
 	return err ?: probe_load_only(run, "find_listeners") ?: probe_load_only(run, "find_sockets") ?:
-		      probe_load_only(run, "find_pending");
+		      probe_load_only(run, "find_pending") ?: (kern_iterates_maps() ? probe_load_only(run, "list_keys") : 0);
 }
 
 static int attached(struct probe_run *run)
 {
-	return probe_iterate(run, "find_listeners", NULL, 0, NULL) ?: probe_iterate(run, "find_sockets", NULL, 0, NULL);
+	return probe_iterate(run, "find_listeners") ?: probe_iterate(run, "find_sockets");
 }
 
 static void emit_pending(struct probe_run *run, const void *record)
@@ -106,7 +106,7 @@ static void emit_pending(struct probe_run *run, const void *record)
 
 static void detached(struct probe_run *run)
 {
-	if (probe_iterate(run, "find_pending", "accept_queue", sizeof(struct tcp_connection), emit_pending))
+	if (probe_each(run, "find_pending", "accept_queue", sizeof(struct tcp_connection), emit_pending))
 		log_error("tcp_connection: connections that still wait for accept are not reported: %s", run->reason);
 }
 

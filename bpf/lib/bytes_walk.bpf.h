@@ -5,6 +5,7 @@
 
 #include "bytes.bpf.h"
 #include "descriptors.bpf.h"
+#include "elements.bpf.h"
 
 /*
  * What a connection that is older than netline has moved so far is no news: it counts as told before the table has the socket.
@@ -31,14 +32,6 @@ static __always_inline void judge_stale(struct socket_entry *entry, const struct
 		count_missed_close(sk);
 	sockets_remove(sk);
 }
-
-/* The walk's row: too large for the stack; there is one walk at a time. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct tcp_bytes);
-} row_room SEC(".maps");
 
 __u64 walk_began SEC(".bss.walk_began");
 
@@ -83,90 +76,78 @@ static __always_inline bool has_news(const struct told *told, const struct progr
 	return now->sent > told->progress.sent || now->received > told->progress.received || now->retransmitted > told->progress.retransmitted;
 }
 
-/* `entry` is a copy. What has no room in this read is shown to the walk again. */
-static __always_inline void walk_socket(struct seq_file *seq, const struct sock *sk, const struct socket_entry *entry)
+/* `entry` is a copy. */
+static __always_inline bool walk_socket(const struct sock *sk, const struct socket_entry *entry, struct tcp_bytes *ret_row)
 {
 	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
 	struct progress now, grown;
-	struct tcp_bytes *row;
 	struct told *told;
 	struct view view;
-	__u32 zero = 0;
 
 	if (entry->start_ns > walk_began)	/* its records begin in the next interval */
-		return;
+		return false;
 	told = find_told(sk, entry->start_ns);
 	if (!read_progress(tcp, false, entry->role == ROLE_CLIENT, &now) || !has_news(told, &now) || !is_tcp(sk))
-		return;
-	row = bpf_map_lookup_elem(&row_room, &zero);
-	if (!row)
-		return;
-	if (seq->size - seq->count <= sizeof(*row)) {
-		bpf_seq_write(seq, row, sizeof(*row));	/* tells the kernel that there is no room */
-		return;
-	}
+		return false;
 	look(sk, false, &view);
 	if (!is_open(sk, entry->start_ns))	/* and its memory may have been another's when it was read */
-		return;
+		return false;
 	if (!told)
 		told = begin_telling(sk, entry->start_ns);
 	if (!told)
-		return;
+		return false;
 	progress_advance(&told->progress, &now, &grown);
 	if (!admit_bytes(&view, entry))
-		return;
-	fill_bytes(row, &view, entry, &now, &grown);
-	row->srtt_ns = srtt_ns(tcp, false);
-	row->connection = CONNECTION_OPEN;
-	bpf_seq_write(seq, row, sizeof(*row));
+		return false;
+	fill_bytes(ret_row, &view, entry, &now, &grown);
+	ret_row->srtt_ns = srtt_ns(tcp, false);
+	ret_row->connection = CONNECTION_OPEN;
+	return true;
 }
 
-SEC("?iter/bpf_map_elem")
-int walk_sockets(struct bpf_iter__bpf_map_elem *ctx)
+__weak int walk_entry(__u32 i, __u32 row)
 {
-	struct socket_entry *there = ctx->value, entry;
-	const struct sock *sk;
-	__u64 *key = ctx->key;
-	__u8 state;
+	const struct sock *sk = (const struct sock *)batch_key(i);
+	struct tcp_bytes *r = batch_row(row, sizeof(*r));
+	struct socket_entry *there = sockets_find(sk), entry;
+	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
 
-	if (!key || !there)
+	if (!there || !r)
 		return 0;
-	sk = (const struct sock *)*key;
 	entry = *there;
-	state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	if (entry.phase == PHASE_LISTENING || state == TCP_LISTEN)
 		return 0;
-	if (state == TCP_CLOSE)
-		judge_stale(there, sk);
-	else
-		walk_socket(ctx->meta->seq, sk, &entry);
+	if (state != TCP_CLOSE)
+		return walk_socket(sk, &entry, r);
+	judge_stale(there, sk);
 	return 0;
 }
+EACH_KEY(walk_sockets, walk_entry)
 
-SEC("?iter/bpf_map_elem")
-int walk_queue(struct bpf_iter__bpf_map_elem *ctx)
+__weak int walk_queued(__u32 i, __u32 row)
 {
 	struct socket_entry entry = { .role = ROLE_SERVER };
-	struct queued *queued = ctx->value;
-	__u64 *key = ctx->key;
+	struct tcp_bytes *r = batch_row(row, sizeof(*r));
+	__u64 key = batch_key(i);
+	const struct sock *sk = (const struct sock *)key;
+	struct queued *queued = bpf_map_lookup_elem(&accept_queue, &key);
 
-	if (!key || !queued || wants_owner())	/* accept will tell */
+	if (!queued || !r || wants_owner())	/* accept will tell */
 		return 0;
 	entry.start_ns = queued->record.time.ns;
-	if (BPF_CORE_READ((const struct sock *)*key, __sk_common.skc_state) != TCP_CLOSE)
-		walk_socket(ctx->meta->seq, (const struct sock *)*key, &entry);
-	return 0;
+	return BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_CLOSE && walk_socket(sk, &entry, r);
 }
+EACH_KEY(walk_queue, walk_queued)
 
 /* At the end: what is closed by now and still in the table. */
-SEC("?iter/bpf_map_elem")
-int find_missed(struct bpf_iter__bpf_map_elem *ctx)
+__weak int judge_entry(__u32 i, __u32 row)
 {
-	struct socket_entry *entry = ctx->value;
-	__u64 *key = ctx->key;
+	const struct sock *sk = (const struct sock *)batch_key(i);
+	struct socket_entry *entry = sockets_find(sk);
 
-	if (key && entry && entry->phase == PHASE_OPEN && BPF_CORE_READ((const struct sock *)*key, __sk_common.skc_state) == TCP_CLOSE)
-		count_missed_close((const struct sock *)*key);
+	if (entry && entry->phase == PHASE_OPEN && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
+		count_missed_close(sk);
 	return 0;
 }
+EACH_KEY(find_missed, judge_entry)
 #endif

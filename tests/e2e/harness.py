@@ -17,6 +17,7 @@ import threading
 import time
 
 import fastjsonschema
+import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NETLINE = pathlib.Path(os.environ.get("NETLINE", ROOT / "build" / "netline")).resolve()
@@ -388,3 +389,15 @@ def program(name):
         target.parent.mkdir(parents=True, exist_ok=True)
         _call(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-o", str(target), str(sources[0]), "-lpthread"])
     return str(target)
+
+
+CAN_REFUSE = "static" not in NETLINE.parts  # bpf(2) can only be replaced in a program with shared libraries
+
+
+def refusing(what):
+    """An environment in which the kernel refuses that: see refusing.c."""
+    return {"LD_PRELOAD": program("refusing"), "REFUSES": what}
+
+
+# For tests that go over elements of maps: whether the kernel refuses iterators for that.
+HARDENED = pytest.mark.parametrize("hardened", [False, True] if CAN_REFUSE else [False], ids=["", "hardened"][:1 + CAN_REFUSE])

@@ -9,8 +9,9 @@ import subprocess
 import pytest
 
 from connections import assert_connected, in_namespace
-from harness import NETLINE, Namespace, parse_lines, program
+from harness import CAN_REFUSE, NETLINE, Agent, Namespace, parse_lines, refusing, wait_until
 from puppet import Puppet
+from transfers import Talk
 
 CANNOT_ATTACH = 3
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
@@ -43,10 +44,30 @@ def test_no_btf():
     refused(["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh"], "the kernel has no BTF")
 
 
-@pytest.mark.skipif("static" in NETLINE.parts, reason="bpf(2) can only be replaced in a program with shared libraries")
+REASON = "bpf(2) can only be replaced in a program with shared libraries"
+
+
+@pytest.mark.skipif(not CAN_REFUSE, reason=REASON)
 def test_kernel_before_5_8():
     """Such kernels are not to be had as packages any more: bpf(2) answers as theirs does."""
-    refused(["env", f"LD_PRELOAD={program('before_5_8')}"], "the kernel has no BPF ring buffer: it needs Linux 5.8 or newer")
+    refused([], "the kernel has no BPF ring buffer: it needs Linux 5.8 or newer", env={**os.environ, **refusing("ring")})
+
+
+@pytest.mark.skipif(not CAN_REFUSE, reason=REASON)
+def test_programs_are_not_run():
+    """The table cannot be read then: that is said, and the rest goes on."""
+    with Namespace() as ns, Agent("--interval", "0.1", "tcp_connection", "tcp_bytes", ns=ns, env=refusing("run")) as agent:
+        server, client = Puppet(ns, "server"), Puppet(ns, "client")
+        listener, port = server.listen(4)
+        talk = Talk(client, server, listener, "127.0.0.1", port).move(10, 20)
+        pending = client.connect("127.0.0.1", port)
+        wait_until(lambda: "netline: tcp_bytes: cannot read the elements of sockets: Operation not permitted" in agent.stderr_text)
+        talk.finish()
+        agent.wait_for(talk.is_told)
+        records = agent.stop()
+        client.close(pending.socket)
+        talk.assert_told(records)
+    assert "netline: tcp_connection: connections that still wait for accept are not reported" in agent.stderr_text
 
 
 def test_user_namespace():

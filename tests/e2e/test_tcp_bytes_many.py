@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from harness import PREEMPTS_TRACEPOINTS, SCALE, Namespace, assert_loss_equation, of_dataset
+from harness import HARDENED, PREEMPTS_TRACEPOINTS, SCALE, Namespace, assert_loss_equation, of_dataset, refusing
 from puppet import Idle
 from transfers import assert_numbers, bytes_agent, in_namespace, sums_of
 
@@ -30,10 +30,11 @@ def touch_and_wait(agent, ns, idle, already, step, size):
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["younger", "older"])
-def test_many_sockets(older):
+@HARDENED
+def test_many_sockets(hardened, older):
     with Namespace() as ns:
         idle = Idle(ns, CONNECTIONS, PROCESSES) if older else None
-        with bytes_agent("nic_throughput", interval="0.1", ns=ns) as agent:
+        with bytes_agent("nic_throughput", interval="0.1", ns=ns, env=refusing("elements") if hardened else None) as agent:
             idle = idle or Idle(ns, CONNECTIONS, PROCESSES)
             begin = len(nic_durations(agent.records(), ns))
             sums = touch_and_wait(agent, ns, idle, (0, 0), 1000, 10)

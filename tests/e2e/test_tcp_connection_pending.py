@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""More connections in an accept queue at the end of the run than one read of the kernel's iterator holds."""
+"""More connections in an accept queue at the end of the run than are looked at, or listed, at a time."""
 import subprocess
 import sys
 
 from connections import in_namespace
-from harness import Agent, Namespace, assert_loss_equation
+from harness import HARDENED, Agent, Namespace, assert_loss_equation, refusing
 
-PENDING = 700
+PENDING = 1500
 CLIENT = f"""
+import resource
 import socket
+resource.setrlimit(resource.RLIMIT_NOFILE, ({2 * PENDING}, {2 * PENDING}))
 listener = socket.create_server(("127.0.0.1", 0), backlog={PENDING})
 clients = [socket.create_connection(listener.getsockname()) for _ in range({PENDING})]
 print(*(client.getsockname()[1] for client in clients), flush=True)
@@ -16,8 +18,9 @@ input()
 """
 
 
-def test_all_that_wait_are_told_at_the_end():
-    with Namespace() as ns, Agent("tcp_connection", ns=ns) as agent:
+@HARDENED
+def test_all_that_wait_are_told_at_the_end(hardened):
+    with Namespace() as ns, Agent("tcp_connection", ns=ns, env=refusing("elements") if hardened else None) as agent:
         process = ns.popen([sys.executable, "-c", CLIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         ports = sorted(map(int, process.stdout.readline().split()))
         assert len(ports) == PENDING

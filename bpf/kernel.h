@@ -96,7 +96,7 @@ struct sock_common {
 	atomic64_t skc_cookie;
 	unsigned long skc_flags;
 	struct sock *skc_listener;	/* of a request */
-	__u32 skc_tw_rcv_nxt;		/* in TIME_WAIT */
+	__u32 skc_tw_rcv_nxt, skc_tw_snd_nxt;	/* in TIME_WAIT */
 };
 struct sock {
 	struct sock_common __sk_common;

@@ -58,12 +58,16 @@ static __always_inline __u8 look_at_state(const struct meeting *m, const struct 
 	return reason == INERR_BAD_FLAGS && m->state == TCP_LISTEN && p->flags & FLAG_ACK ? INERR_INVALID_ACK : reason;
 }
 
-/* A bare ACK that a later one has overtaken. */
-static __always_inline bool is_overtaken(const struct tcp_sock *tcp, const struct packet *p)
+/* A bare ACK that a later one has overtaken; one of the same number, too, in TIME_WAIT: for a full socket the kernel lets that pass. */
+static __always_inline bool is_overtaken(const struct meeting *m, const struct packet *p)
 {
+	const struct sock *sk = m->sk;
+	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
 	bool is_bare = p->segment_bytes == p->data_offset && !(p->flags & (FLAG_SYN | FLAG_FIN));
 
-	return is_bare && before(p->ack, BPF_CORE_READ(tcp, snd_una));
+	if (!is_bare)
+		return false;
+	return m->is_full ? before(p->ack, BPF_CORE_READ(tcp, snd_una)) : !before(BPF_CORE_READ(sk, __sk_common.skc_tw_snd_nxt), p->ack);
 }
 
 /* Whether the socket has received it before, or what came after it. */
@@ -71,10 +75,12 @@ static __always_inline bool is_late(const struct meeting *m, const struct packet
 {
 	const struct sock *sk = m->sk;
 	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
+	__u32 expected;
 
-	if (sk && m->state == TCP_TIME_WAIT)
-		return before(p->seq, BPF_CORE_READ(sk, __sk_common.skc_tw_rcv_nxt));
-	return sk && m->is_full && (before(p->seq, BPF_CORE_READ(tcp, rcv_nxt)) || (reason == INERR_PAWS && is_overtaken(tcp, p)));
+	if (!sk || (!m->is_full && m->state != TCP_TIME_WAIT))
+		return false;
+	expected = m->is_full ? BPF_CORE_READ(tcp, rcv_nxt) : BPF_CORE_READ(sk, __sk_common.skc_tw_rcv_nxt);
+	return before(p->seq, expected) || (reason == INERR_PAWS && is_overtaken(m, p));
 }
 
 /* Of a segment that is not in the window, or too old for it: what was received before is a duplicate. A RST is none. */

@@ -100,20 +100,30 @@ def test_what_comes_late(duplicates):
             assert record["netline"]["inerr"].get("kernel_reason", "TCP_RFC7323_PAWS").startswith("TCP_RFC7323_PAWS")
 
 
+LATE_IN_TIME_WAIT = [  # sequence number (1: after the client's FIN), acknowledgement (1: of the server's FIN), payload; and what it is
+    (0, 0, b"", "old_data"),  # the FIN has overtaken it
+    (1, 0, b"", "old_data"),  # both have closed at once: the ACK of the server's FIN has overtaken it
+    (1, 1, b"", "old_data"),  # the FIN came twice, and so did its ACK
+    (1, 2, b"", "paws"),      # of what was never sent
+    (1, 1, b"x", "paws"),     # follows the FIN
+]
+
+
 @pytest.mark.parametrize("duplicates", [False, True])
 def test_what_comes_late_in_time_wait(duplicates):
-    """An ACK that the FIN has overtaken is a duplicate; what follows the FIN, with a timestamp from before it, is not."""
+    """An ACK that a later one or the FIN has overtaken is a duplicate; what else comes with a timestamp from before the FIN is not."""
     with lab("10.77.0.2", True) as there, inerrs_agent(*(["--duplicates"] if duplicates else []), ns=there.there) as agent:
-        sent = []
-        for offset in 0, 1:
+        expected = []
+        for seq, ack, payload, reason in LATE_IN_TIME_WAIT:
             connection = there.connect()
             there.server.close(connection.accepted.fd)
             there.client.must("shutdown", connection.connected.socket, "write")
             pattern = f"{connection.source[0]}:{connection.source[1]}"
             wait_until(lambda: pattern in there.there.run(["ss", "-tanH", "state", "time-wait"]).stdout, 10, "TIME_WAIT")
-            sent.append(connection.send(offset, late=True))
+            sent = connection.send(seq, ack, late=True, payload=payload)
+            if TELLS_LATE_IN_TIME_WAIT and (duplicates or reason == "paws"):
+                expected.append((reason, sent))
         there.connect().send(10, flags=SYN)
-        expected = [("old_data", sent[0])] * duplicates + [("paws", sent[1])] if TELLS_LATE_IN_TIME_WAIT else []
         wait_for_count(agent, there.there, len(expected) + 1)
         found = in_namespace(agent.stop(), there.there)
         assert reasons_of(found) == [reason for reason, _ in expected] + ["syn_in_window"]

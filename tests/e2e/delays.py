@@ -32,19 +32,16 @@ def retransmissions(packets):
     return told
 
 
-def by_time_wait(packets):
+def by_time_wait(packets, late):
     """
-    For each packet in the order of the capture: whether a socket of TIME_WAIT has sent it, which nobody owns. It takes the place of one that is
-    closed when its FIN has been acknowledged before the other side's FIN comes, as it is when the other side closes late.
+    For each packet in the order of the capture: whether a socket of TIME_WAIT has sent it, which nobody owns. `late`: the ports of each connection
+    that its client had left to TIME_WAIT when the server closed, as the client has them; what it sends after the server's FIN is of TIME_WAIT.
     """
-    told, ends, waiting = [], {}, set()
+    told, over = [], set()
     for packet in packets:
-        told.append(packet.flow in waiting)
-        back = *packet.flow[2:], *packet.flow[:2]
-        if packet.flags & FIN:
-            ends[packet.flow] = (packet.seq + packet.length) % 2**32
-        elif packet.ack == ends.get(back):
-            waiting.add(back)
+        told.append(packet.flow in over)
+        if packet.flags & FIN and (packet.dport, packet.sport) in late:
+            over.add((*packet.flow[2:], *packet.flow[:2]))
     return told
 
 

@@ -128,6 +128,7 @@ class Lo:
     def __init__(self, stack, path):
         self.ns = stack.enter_context(Namespace())
         self.server, self.client = Puppet(self.ns, "server"), Puppet(self.ns, "client")
+        self.late = set()  # as by_time_wait() has it
         self._stay_on_one_cpu()
         self.counters = TcpCounters(self.ns)
         self.capture = stack.enter_context(Capture(self.ns, "lo", path))
@@ -151,6 +152,8 @@ class Lo:
         for up, down in turns:
             talk.move(up, down)
         talk.finish(late=late)
+        if late:
+            self.late.add((talk.connected.local_port, port))
         self.server.close(listener)
         return talk
 

@@ -21,7 +21,7 @@ def assert_owners(found, lab, ports, packets):
     The SYN-ACK is of no process: there is no socket yet that one could have, and in TIME_WAIT there is none any more. (Where programs are
     skipped, a socket's owner may be missed.)
     """
-    late = {(*p.flow, p.seq, p.ack) for p, time_wait in zip(packets, by_time_wait(packets)) if time_wait}
+    late = {(*p.flow, p.seq, p.ack) for p, time_wait in zip(packets, by_time_wait(packets, lab.late)) if time_wait}
     assert late
     for record in found:
         puppet = lab.server if record["source"]["port"] in ports else lab.client

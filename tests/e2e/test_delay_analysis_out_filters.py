@@ -52,7 +52,7 @@ def test_filters(group, tmp_path):
         talk_to_all(lab)
         packets = lab.all_packets()
         for name, (_, wanted) in FILTERS[group].items():
-            selected = [told for packet, told, time_wait in zip(packets, of_packets(packets), by_time_wait(packets)) if wanted(packet, time_wait)]
+            selected = [told for packet, told, time_wait in zip(packets, of_packets(packets), by_time_wait(packets, lab.late)) if wanted(packet, time_wait)]
             agents[name].wait_for(lambda records: has_all(records, in_namespace(records, lab.ns), len(selected)))
             records = agents[name].stop()
             counted = assert_same(records, map(told_of, in_namespace(records, lab.ns)), selected)
@@ -141,7 +141,7 @@ def test_summary(tmp_path):
         agents = [stack.enter_context(out_agent(*args, *more, ns=lab.ns)) for more in ([], ["--pid", lab.client.pid], ["-4"])]
         talk_to_all(lab)
         packets = lab.all_packets()
-        of_client = [p for p, time_wait in zip(packets, by_time_wait(packets)) if p.dport in (PORT_4, PORT_6) and not time_wait]
+        of_client = [p for p, time_wait in zip(packets, by_time_wait(packets, lab.late)) if p.dport in (PORT_4, PORT_6) and not time_wait]
         wanted = packets, of_client, [p for p in packets if ":" not in p.source]
         for agent, expected in zip(agents, wanted):
             agent.wait_for(lambda records: count_of(summaries(records, lab.ns, "egress", "ip")) + lost_so_far(records) >= len(expected))

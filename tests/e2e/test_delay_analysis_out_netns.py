@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from delays import TcpCounters
-from delays_out import IPS, Lo, assert_same, has_all, in_namespace, of_packets, out_agent, told_of
+from delays_out import IPS, Lo, assert_same, has_all, in_namespace, of_packets, on_one_cpu, out_agent, told_of
 from harness import assert_loss_equation, of_dataset, wait_until
 from inerrs import connected_pair
 
@@ -35,14 +35,13 @@ def assert_told(records, lab):
 
 def send_until_told(agent, lab):
     """netline looks for new namespaces now and then."""
-    client, server = connected_pair(lab.ns, lab.ns, "127.0.0.1")
-
     def told():
         client.send(b"x")
         server.recv(1)
         return in_namespace(agent.records(), lab.ns)
 
-    with client, server:
+    with on_one_cpu(), contextlib.ExitStack() as stack:
+        client, server = map(stack.enter_context, connected_pair(lab.ns, lab.ns, "127.0.0.1"))
         wait_until(told, 20, f"a packet of {lab.ns.name}")
 
 

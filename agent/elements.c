@@ -22,19 +22,10 @@ static size_t batch_bytes(void)
 
 static int open_iterator(struct elements *elements, struct probe_run *run)
 {
-	union bpf_iter_link_info info = { .map.map_fd = elements->map };
-	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
-	struct bpf_program *program = bpf_object__find_program_by_name(run->object, "list_keys");
-	struct bpf_link *link;
-
-	if (elements->array_size || bpf_program__fd(program) < 0)
+	if (elements->array_size || bpf_program__fd(bpf_object__find_program_by_name(run->object, "list_keys")) < 0)
 		return 0;
-	link = bpf_program__attach_iter(program, &opts);
-	if (!link)
-		return -errno;
-	elements->iterator = bpf_iter_create(bpf_link__fd(link));
-	bpf_link__destroy(link);
-	return elements->iterator < 0 ? -errno : 0;
+	elements->iterator = probe_open_iterator(run, "list_keys", elements->map);
+	return elements->iterator < 0 ? elements->iterator : 0;
 }
 
 /* Buffers as the way to list needs them. */
@@ -75,24 +66,19 @@ int elements_open(struct elements *elements, struct probe_run *run, const char *
 
 static int list_by_iterator(struct elements *elements)
 {
-	ssize_t n;
+	ssize_t n = probe_read_iterator(elements->iterator, elements->keys, LISTED_KEYS * sizeof(*elements->keys));	/* whole keys */
 
-	do
-		n = read(elements->iterator, elements->keys, LISTED_KEYS * sizeof(*elements->keys));	/* whole keys */
-	while (n < 0 && (errno == EINTR || errno == EAGAIN));
 	elements->n_keys = n > 0 ? n / sizeof(*elements->keys) : 0;
-	elements->is_listed = n <= 0;
-	return n < 0 ? -errno : 0;
+	elements->is_listed = !n;
+	return n < 0 ? n : 0;
 }
 
 static int list_by_batch(struct elements *elements)
 {
-	uint32_t n = LISTED_KEYS, place;
-	int err = bpf_map_lookup_batch(elements->map, elements->is_begun ? &elements->place : NULL, &place, elements->keys, elements->values, &n, NULL);
+	uint32_t n = LISTED_KEYS, *from = elements->place ? &elements->place : NULL;	/* a bucket's number */
+	int err = bpf_map_lookup_batch(elements->map, from, &elements->place, elements->keys, elements->values, &n, NULL);
 
-	elements->is_begun = true;
 	elements->is_listed = err;
-	elements->place = place;
 	elements->n_keys = !err || err == -ENOENT ? n : 0;	/* -ENOENT: these were the last */
 	return err == -ENOENT ? 0 : err;
 }

@@ -29,7 +29,7 @@ struct elements {
 	void *values;		/* room for those that are read along with them */
 	uint32_t n_keys, done;
 	uint32_t place;		/* where to go on listing */
-	bool is_begun, is_listed;	/* is_listed: there are no more keys */
+	bool is_listed;		/* there are no more keys */
 	int error;		/* negative errno: it goes no further */
 };
 

@@ -126,6 +126,17 @@ static int try_load(enum bpf_prog_type type, enum bpf_attach_type attach, int bt
 	return fd < 0 ? named_error() : fd;
 }
 
+/* Whether the kernel loads such a program: 0 or a negative errno. */
+static int try_program(enum bpf_prog_type type, enum bpf_attach_type attach, int btf_id, const struct bpf_insn *insns, size_t n)
+{
+	int fd = try_load(type, attach, btf_id, insns, n);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
 /* Before 6.6 (473e3150e30a) no program on x86 could be attached to a function of more than six parameters. */
 #define FEW_PARAMS 6
 
@@ -159,14 +170,9 @@ int kern_try_netfilter(void)
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
 	static int answer = 1;
-	int fd;
 
-	if (answer <= 0)
-		return answer;
-	fd = try_load(KERN_PROG_TYPE_NETFILTER, KERN_ATTACH_NETFILTER, 0, accept, 2);
-	answer = fd < 0 ? fd : 0;
-	if (fd >= 0)
-		close(fd);
+	if (answer > 0)
+		answer = try_program(KERN_PROG_TYPE_NETFILTER, KERN_ATTACH_NETFILTER, 0, accept, 2);
 	return answer;
 }
 
@@ -254,21 +260,15 @@ bool kern_has_socket_cookie(void)
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
 	int id = find("btf_trace_inet_sock_set_state", BTF_KIND_TYPEDEF);
-	int fd = id < 0 ? id : try_load(BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, id, insns, 4);
 
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
+	return id >= 0 && !try_program(BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, id, insns, 4);
 }
 
 bool kern_iterates_maps(void)
 {
 	int id = find("bpf_iter_bpf_map_elem", BTF_KIND_FUNC);
-	int fd = id < 0 ? id : try_load(BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, id, NULL, 0);
 
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
+	return id >= 0 && !try_program(BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, id, NULL, 0);
 }
 
 bool kern_limits_maps(void)

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "../schema/agent_lost.h"
 #include "../schema/agent_probe.h"
@@ -153,8 +154,12 @@ int probe_map_fd(const struct probe_run *run, const char *map);
 int probe_set_variable(struct probe_run *run, const char *section, const void *value);
 bool probe_may_allocate(const struct probe_run *run);	/* whether the programs of its way may use maps that allocate when they are filled */
 int probe_load_only(struct probe_run *run, const char *program);	/* in configure: load, for the two below */
+/* An iterator's descriptor, to be read and closed, over the elements of a map (-1: it is over no map); or a negative errno. */
+int probe_open_iterator(struct probe_run *run, const char *program, int map_fd);
+/* Bytes, 0 at the end, or a negative errno. */
+ssize_t probe_read_iterator(int fd, void *ret_written, size_t room);
 int probe_iterate(struct probe_run *run, const char *program);	/* runs an iterator, which writes nothing, to its end */
-/* Runs a program of elements.h to its end; `take` gets its rows, of at most MAX_ROW bytes. */
+/* Runs a program of elements.h to its end; `take` gets its rows, of at most MAX_ROW bytes. 0 and NULL: it leaves none. */
 int probe_each(struct probe_run *run, const char *program, const char *map, size_t row_size,
 	       void (*take)(struct probe_run *run, const void *row));
 /* Fills a set whose key is an element of the array. */

@@ -53,21 +53,41 @@ nl_time probe_start_of(const struct interval *interval)
 	return (nl_time){ interval->start + interval->offset - clock_offset() };
 }
 
+int probe_open_iterator(struct probe_run *run, const char *name, int map_fd)
+{
+	union bpf_iter_link_info info = { .map.map_fd = map_fd };
+	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
+	struct bpf_program *program = bpf_object__find_program_by_name(run->object, name);
+	struct bpf_link *link = bpf_program__attach_iter(program, map_fd < 0 ? NULL : &opts);
+	int fd = link ? bpf_iter_create(bpf_link__fd(link)) : -1;
+
+	if (fd < 0)
+		fd = probe_fail(run, -errno, "cannot open the iterator %s: %s", name, strerror(errno));
+	bpf_link__destroy(link);
+	return fd;
+}
+
+ssize_t probe_read_iterator(int fd, void *ret_written, size_t room)
+{
+	ssize_t n;
+
+	do
+		n = read(fd, ret_written, room);
+	while (n < 0 && (errno == EINTR || errno == EAGAIN));
+	return n < 0 ? -errno : n;
+}
+
 int probe_iterate(struct probe_run *run, const char *name)
 {
-	struct bpf_link *link = bpf_program__attach_iter(bpf_object__find_program_by_name(run->object, name), NULL);
-	int fd = link ? bpf_iter_create(bpf_link__fd(link)) : -1;
-	int err = fd < 0 ? -errno : 0;
-	ssize_t n = !err;
+	int fd = probe_open_iterator(run, name, -1);
 	char byte;
+	ssize_t n;
 
-	while (n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN)))
-		n = read(fd, &byte, sizeof(byte));
-	err = n < 0 ? -errno : err;
-	if (fd >= 0)
-		close(fd);
-	bpf_link__destroy(link);
-	return err ? probe_fail(run, err, "cannot run the iterator %s: %s", name, strerror(-err)) : 0;
+	if (fd < 0)
+		return fd;
+	n = probe_read_iterator(fd, &byte, sizeof(byte));
+	close(fd);
+	return n < 0 ? probe_fail(run, n, "cannot read the iterator %s: %s", name, strerror(-n)) : 0;
 }
 
 int probe_each(struct probe_run *run, const char *program, const char *map, size_t row_size, void (*take)(struct probe_run *run, const void *row))

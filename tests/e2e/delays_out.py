@@ -146,14 +146,16 @@ class Lo:
             os.sched_setaffinity(pid, {min(os.sched_getaffinity(0))})
 
     def talk(self, ip, turns=TURNS, port=0, local_port=None, late=False):
-        """A connection from the first packet to the last, as Talk ends it; returns it."""
+        """A connection from the first packet to the last; returns it. `late`: TIME_WAIT answers the server's FIN, else the client's socket."""
         listener, port = self.server.listen(6, port)
         talk = Talk(self.client, self.server, listener, ip, port, local_port=local_port)
         for up, down in turns:
             talk.move(up, down)
-        talk.finish(late=late)
         if late:
+            talk.finish(late=True)
             self.late.add((talk.connected.local_port, port))
+        else:
+            talk.finish_half_closed()
         self.server.close(listener)
         return talk
 

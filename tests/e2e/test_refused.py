@@ -44,16 +44,16 @@ def test_no_btf():
     refused(["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh"], "the kernel has no BTF")
 
 
-REASON = "bpf(2) can only be replaced in a program with shared libraries"
+needs_refusal = pytest.mark.skipif(not CAN_REFUSE, reason="bpf(2) can only be replaced in a program with shared libraries")
 
 
-@pytest.mark.skipif(not CAN_REFUSE, reason=REASON)
+@needs_refusal
 def test_kernel_before_5_8():
     """Such kernels are not to be had as packages any more: bpf(2) answers as theirs does."""
     refused([], "the kernel has no BPF ring buffer: it needs Linux 5.8 or newer", env={**os.environ, **refusing("ring")})
 
 
-@pytest.mark.skipif(not CAN_REFUSE, reason=REASON)
+@needs_refusal
 def test_programs_are_not_run():
     """The table cannot be read then: that is said, and the rest goes on."""
     with Namespace() as ns, Agent("--interval", "0.1", "tcp_connection", "tcp_bytes", ns=ns, env=refusing("run")) as agent:

@@ -139,25 +139,24 @@ class Talk:
         self.up, self.down = self.up + up, self.down + down
         return self
 
-    def finish(self, server_first=False, late=None):
-        """
-        One side closes, the other reads to the end and closes. Its FIN is answered by the first one's socket, or by TIME_WAIT if that has taken
-        its place. `late` says which: True: the other closes when it has; False: the first one only shuts down until it has read to the end.
-        """
+    def finish(self, server_first=False, late=False):
+        """One side closes, the other reads to the end and closes; `late`: so late that it is TIME_WAIT that answers its FIN."""
         sides = [(self.client, self.connected.socket), (self.server, self.accepted.fd)]
         if server_first:
             sides.reverse()
-        if late is False:
-            sides[0][0].must("shutdown", sides[0][1], "write")
-        else:
-            sides[0][0].close(sides[0][1])
+        sides[0][0].close(sides[0][1])
         assert sides[1][0].must("transfer", sides[1][1], 0, "end").received == 0
         if late:
             wait_until(lambda: ss_lines(sides[0][0].ns, self.connected, server_first, "fin-wait-2"), 10, "the acknowledgement of a FIN")
         sides[1][0].close(sides[1][1])
-        if late is False:
-            assert sides[0][0].must("transfer", sides[0][1], 0, "end").received == 0
-            sides[0][0].close(sides[0][1])
+
+    def finish_half_closed(self):
+        """The client shuts down and keeps its socket until the server has closed: so it is that one, and not TIME_WAIT, that answers the server's FIN."""
+        self.client.must("shutdown", self.connected.socket, "write")
+        assert self.server.must("transfer", self.accepted.fd, 0, "end").received == 0
+        self.server.close(self.accepted.fd)
+        assert self.client.must("transfer", self.connected.socket, 0, "end").received == 0
+        self.client.close(self.connected.socket)
 
     def is_told(self, records):
         """Whether both sides have their last record."""

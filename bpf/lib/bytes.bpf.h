@@ -9,9 +9,11 @@
  * else puts another there.
  *
  * A walk reads while packets change what it reads. It may see less than there is (that is told by the next one), never more:
- *   received   bytes_received counts a FIN as 1. It is read before SOCK_DONE, which the kernel sets right after.
+ *   received   bytes_received counts a FIN as 1. It is read before SOCK_DONE, which the kernel sets right after. Only where an
+ *              interrupt comes in between can a walk take the FIN for a byte.
  *   sent       snd_nxt - (snd_una - bytes_acked), of which the part in brackets is constant, counts the SYN of the side that connects, and the
- *              own FIN. snd_nxt is read before the state that says whether there is a FIN.
+ *              own FIN. snd_nxt is read before the state that says whether there is a FIN. The kernel sets that state first and queues the FIN
+ *              then: in between a byte is taken for the FIN, and none must be where there is none.
  */
 #ifndef NETLINE_BYTES_BPF_H
 #define NETLINE_BYTES_BPF_H
@@ -45,24 +47,28 @@ static __always_inline bool has_own_fin(__u8 state)
 	return 1 << state & (1 << TCP_FIN_WAIT1 | 1 << TCP_FIN_WAIT2 | 1 << TCP_CLOSING | 1 << TCP_LAST_ACK);
 }
 
-/* False: an acknowledgement is just being booked. At CLOSE (`known`) the socket is locked, and its state still the one before. */
+/*
+ * False: an acknowledgement is just being booked, or the first numbers are just being set. At CLOSE (`known`) the socket is locked, and its state
+ * still the one before.
+ */
 static __always_inline bool read_progress(const struct tcp_sock *tcp, bool known, bool is_client, struct progress *ret_progress)
 {
 	const struct sock *sk = (const struct sock *)tcp;
 	__u64 acked = OF(tcp, bytes_acked), received = OF(tcp, bytes_received);
 	__u32 unacked = OF(tcp, snd_una), next = OF(tcp, snd_nxt);
 	__u8 state = OF(sk, __sk_common.skc_state);
+	__u32 end = OF(tcp, write_seq);
 
 	ret_progress->sent = acked + (__s32)(next - unacked);
 	if (is_client && ret_progress->sent)	/* 0: it has sent no SYN */
 		ret_progress->sent--;
-	if (has_own_fin(state) && next == OF(tcp, write_seq))
+	if (has_own_fin(state) && next == end && ret_progress->sent)
 		ret_progress->sent--;
-	ret_progress->received = received - (OF(sk, __sk_common.skc_flags) >> SOCK_DONE & 1);
+	ret_progress->received = received - (received && OF(sk, __sk_common.skc_flags) >> SOCK_DONE & 1);
 	ret_progress->retransmitted = OF(tcp, bytes_retrans);
 	ret_progress->segments_sent = OF(tcp, segs_out);
 	ret_progress->segments_received = OF(tcp, segs_in);
-	return known || (OF(tcp, snd_una) == unacked && OF(tcp, bytes_acked) == acked);
+	return known || (OF(tcp, snd_una) == unacked && OF(tcp, bytes_acked) == acked && next - unacked <= end - unacked);
 }
 
 static __always_inline struct told *find_told(const struct sock *sk, __u64 start_ns)

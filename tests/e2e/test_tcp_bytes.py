@@ -55,6 +55,15 @@ def test_across_a_link():
 
 
 @pytest.mark.any_way
+def test_nothing_sent():
+    """A walk may come while the kernel closes: the state says that there is a FIN before there is one."""
+    with Namespace() as ns, bytes_agent(interval=0.01) as agent:
+        Traffic(ns, 20_000 // SCALE**2).run()
+        records = agent.stop()
+        assert not [r for r in in_namespace(records, ns) if r["source"]["bytes"]]
+
+
+@pytest.mark.any_way
 @pytest.mark.parametrize("connections, max_bytes, shape", [
     (10_000 // SCALE**3, 1 << 16, {"clients": 2, "threads": 4}),
     (400 // SCALE**2, 8 * MIB, {"clients": 1, "threads": 24, "servers": 1}),

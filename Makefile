@@ -21,9 +21,9 @@ NETLINE_CFLAGS = $(if $(SYSROOT),--sysroot=$(SYSROOT)) -std=gnu11 -D_GNU_SOURCE 
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) $(WARNINGS) -Wno-unused-parameter -MMD -MP -MF $@.d -MT $@ \
 	$(if $(MULTIARCH),-idirafter $(SYSROOT)/usr/include/$(MULTIARCH))
 # Debian 12 calls its static libuv libuv_a; newer static libelf needs zstd.
-STATIC_LIBS = -lbpf $(if $(wildcard $(SYSROOT)/usr/lib/*/libuv_a.a),-luv_a,-luv) -ljansson -lelf -lz \
+STATIC_LIBS = -lbpf $(if $(wildcard $(SYSROOT)/usr/lib/*/libuv_a.a),-luv_a,-luv) -ljansson -lelf -lz -lmd \
 	$(if $(wildcard $(SYSROOT)/usr/lib/*/libzstd.a $(SYSROOT)/usr/lib64/libzstd.a),-lzstd) -lpthread -ldl
-LIBS = $(if $(STATIC),$(STATIC_LIBS),-lbpf -luv -ljansson -lelf -lz)
+LIBS = $(if $(STATIC),$(STATIC_LIBS),-lbpf -luv -ljansson -lelf -lz -lmd)
 
 AGENT := $(filter-out agent/main.c,$(wildcard agent/*.c agent/output/*.c agent/probes/*.c))
 AGENT_OBJ := $(AGENT:%.c=$(BUILD)/%.o)

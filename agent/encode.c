@@ -2,6 +2,9 @@
 /* Runs a plan over a wire struct. */
 #include <string.h>
 
+#include "clock.h"
+#include "community_id.h"
+#include "container.h"
 #include "plan.h"
 
 size_t plan_room(const struct plan *plan)
@@ -29,6 +32,13 @@ uint64_t load_uint(const void *at, unsigned size)
 	}
 }
 
+/* Two addresses and two ports, one behind the other. */
+static bool lacks_flow(const char *addresses, const char *ports)
+{
+	return (!load_uint(addresses, 8) && !load_uint(addresses + 8, 8)) || (!load_uint(addresses + 16, 8) && !load_uint(addresses + 24, 8)) ||
+	       !load_uint(ports, 2) || !load_uint(ports + 2, 2);
+}
+
 static bool is_absent(const struct op *op, const char *member)
 {
 	uint64_t value;
@@ -41,6 +51,10 @@ static bool is_absent(const struct op *op, const char *member)
 		return !load_uint(member, 8) && !load_uint(member + 8, 8);
 	if (op->kind == KIND_ARRAY)
 		return false;
+	if (op->kind == KIND_COMMUNITY_ID)
+		return lacks_flow(member, member - op->offset + op->count_offset);
+	if (op->kind == KIND_CONTAINER)
+		return !container_of_cgroup(load_uint(member, 8), clock_now());
 	value = load_uint(member, op->size);
 	if (op->kind == KIND_ENUM && (value >= op->n_names || !op->names[value].len))
 		return true;
@@ -86,6 +100,20 @@ static char *write_name(char *p, const struct plan *plan, const struct op *op, u
 	return name && name->len ? text_copy(p, plan->pool + name->at, name->len) : text_string(p, UNKNOWN_NAME, sizeof(UNKNOWN_NAME) - 1);
 }
 
+static char *write_community_id(char *p, const uint8_t *addresses, const char *ports)
+{
+	*p++ = '"';
+	community_id(addresses, load_uint(ports, 2), addresses + 16, load_uint(ports + 2, 2), p);
+	p += COMMUNITY_ID_LEN - 1;
+	*p++ = '"';
+	return p;
+}
+
+static char *write_container(char *p, uint64_t cgroup)
+{
+	return text_string(p, container_of_cgroup(cgroup, clock_now()), CONTAINER_ID_LEN - 1);
+}
+
 static char *write_value(struct plan *plan, const struct op *op, const char *wire, int64_t utc_offset, char *p)
 {
 	const char *member = wire + op->offset;
@@ -114,6 +142,10 @@ static char *write_value(struct plan *plan, const struct op *op, const char *wir
 		return text_string(p, member, strnlen(member, op->length));
 	case KIND_LIST:
 		return write_list(p, member, strnlen(member, op->length));
+	case KIND_COMMUNITY_ID:
+		return write_community_id(p, (const uint8_t *)member, wire + op->count_offset);
+	case KIND_CONTAINER:
+		return write_container(p, value);
 	default:
 		return write_array(p, op, wire);
 	}

@@ -25,6 +25,7 @@ struct facts {
 	const char *text[FACT_COUNT];
 	const struct label *labels;
 	unsigned n_labels;
+	bool community_id;	/* the rows of this kind are written */
 };
 
 struct plan;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "container.h"
 #include "log.h"
 
 #define ROOM_SLACK (2 * COPY_BLOCK)	/* text_copy() writes whole blocks */
@@ -181,6 +182,8 @@ static size_t value_room(const struct row *row)
 			if (row->names[i] && strlen(row->names[i]) > room)
 				room = strlen(row->names[i]);
 		return room + 2;
+	case KIND_CONTAINER:
+		return CONTAINER_ID_LEN + 2;
 	default:
 		return 42;	/* an IPv6 address with its quotes is the longest */
 	}
@@ -193,7 +196,7 @@ static void add_leaf(struct builder *b, const struct row *row)
 			row->kind == KIND_SCHEMA || row->kind == KIND_LABELS;
 	struct op *op;
 
-	if (row->kind == KIND_LABELS && !b->facts->n_labels)
+	if ((row->kind == KIND_LABELS && !b->facts->n_labels) || (row->kind == KIND_COMMUNITY_ID && !b->facts->community_id))
 		return;
 	if (constant && *first != MAYBE_FIRST) {
 		put_key(b, row->path, *first == NOT_FIRST);
@@ -205,7 +208,7 @@ static void add_leaf(struct builder *b, const struct row *row)
 	if (!op)
 		return;
 	op->absence = row->absence;
-	op->size = row->kind == KIND_TEXT || row->kind == KIND_LIST || row->kind == KIND_ARRAY ? 1 : row->size;
+	op->size = row->kind == KIND_TEXT || row->kind == KIND_LIST || row->kind == KIND_ARRAY || row->kind == KIND_COMMUNITY_ID ? 1 : row->size;
 	op->length = row->size;
 	op->offset = row->offset;
 	op->n_names = row->n_names;

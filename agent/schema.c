@@ -144,6 +144,18 @@ static int limit_labels(json_t *leaf, const struct row *row)
 	       put(leaf, "additionalProperties", json_pack("{s:s}", "type", "string"));
 }
 
+static int limit_community_id(json_t *leaf, const struct row *row)
+{
+	(void)row;
+	return put(leaf, "pattern", json_string("^1:[A-Za-z0-9+/]{27}=$"));
+}
+
+static int limit_container(json_t *leaf, const struct row *row)
+{
+	(void)row;
+	return put(leaf, "pattern", json_string("^[0-9a-f]{64}$"));
+}
+
 static const struct {
 	const char *type, *unit;
 	int (*limit)(json_t *leaf, const struct row *row);
@@ -164,6 +176,8 @@ static const struct {
 	[KIND_SCHEMA] = { "integer", "1", limit_schema },
 	[KIND_FACT] = { "string", "text", limit_fact },
 	[KIND_LABELS] = { "object", "text", limit_labels },
+	[KIND_COMMUNITY_ID] = { "string", "Community ID", limit_community_id },
+	[KIND_CONTAINER] = { "string", "container id", limit_container },
 };
 
 json_t *schema_leaf(const struct row *row)

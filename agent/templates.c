@@ -25,6 +25,8 @@ static const char *const types[] = {
 	[KIND_SCHEMA] = "long",
 	[KIND_FACT] = "keyword",
 	[KIND_LABELS] = "object",
+	[KIND_COMMUNITY_ID] = "keyword",
+	[KIND_CONTAINER] = "keyword",
 };
 
 static json_t *mapping_of(const struct row *row)

@@ -24,6 +24,16 @@ static const char *const role_names[] = { "unknown", "client", "server" };
 	ROW(s, "destination.ip", destination_ip, NULL, "Address of the other side"), \
 	ROW(s, "destination.port", destination_port, "1", "Port of the other side")
 
+#define COMMUNITY_ROW(s) \
+	{ .path = "network.community_id", .kind = KIND_COMMUNITY_ID, .offset = offsetof(s, source_ip), .size = 32, .count_offset = offsetof(s, source_port) + \
+	  0 * sizeof(char[offsetof(s, destination_ip) == offsetof(s, source_ip) + 16 && offsetof(s, destination_port) == offsetof(s, source_port) + 2 ? 1 : -1]), \
+	  .meaning = "Community ID (v1) of the flow: the same in other tools that have it", .absence = ABSENT_AT_ZERO, \
+	  .when = "--community-id is not given, or addresses or ports are unknown" }
+
+#define CONTAINER_ROW(s) \
+	ROW_(s, "container.id", cgroup, KIND_CONTAINER, NULL, "Container of the socket's cgroup, by its name (docker, containerd, cri-o, podman)", \
+	     IF_ZERO("the cgroup is in no container, or it is not known"))
+
 #define OWNER_ROWS(s) \
 	ROW(s, "process.pid", pid, "1", "Process (thread group) that connected or accepted", IF_ZERO("the socket's owner is unknown")), \
 	ROW(s, "process.name", process_name, NULL, "Its name: the comm of the thread group's leader", IF_ZERO("the socket's owner is unknown")), \

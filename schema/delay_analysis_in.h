@@ -3,6 +3,7 @@
 #ifndef NETLINE_DELAY_ANALYSIS_IN_H
 #define NETLINE_DELAY_ANALYSIS_IN_H
 
+#include "connection.h"
 #include "delay.h"
 
 enum delay_end { END_READ, END_PROCESSED, END_COALESCED, END_BACKLOG_COALESCED, END_OUT_OF_ORDER, END_DROPPED, END_UNKNOWN };
@@ -48,6 +49,7 @@ static const struct row delay_analysis_in_rows[] = {
 	ROW(S, "event.duration", duration_ns, "ns", "From the driver to the end: mac_ns + ip_ns + tcp_ns", IF_MAX("one of these is")),
 	ROW_ENUM(S, "network.type", family, family_names, "IP version; v4-mapped addresses count as IPv4"),
 	{ .path = "network.transport", .kind = KIND_CONST, .text = "tcp", .meaning = "Transport protocol" },
+	COMMUNITY_ROW(S),
 	{ .path = "network.direction", .kind = KIND_CONST, .text = "ingress", .meaning = "The packet came to this host" },
 	ROW(S, "network.interface.name", interface, NULL, "NIC on which the packet came", IF_ZERO("the NIC is unknown")),
 	ROW(S, "source.ip", source_ip, NULL, "Address of the packet's sender"),

@@ -14,8 +14,8 @@ struct delay_analysis_out {
 	__u64 qdisc_ns;
 	nl_id netns;
 	nl_ip source_ip;
-	nl_ip source_nat_ip;
 	nl_ip destination_ip;
+	nl_ip source_nat_ip;
 	nl_ip destination_nat_ip;
 	char interface[16];	/* IFNAMSIZ */
 	char process_name[COMM_LEN];
@@ -28,8 +28,8 @@ struct delay_analysis_out {
 	__u32 sample_rate;
 	__u16 segments;
 	__u16 source_port;
-	__u16 source_nat_port;
 	__u16 destination_port;
+	__u16 source_nat_port;
 	__u16 destination_nat_port;
 	__u8 family;
 	__u8 flags;
@@ -47,6 +47,7 @@ static const struct row delay_analysis_out_rows[] = {
 	ROW(S, "event.duration", duration_ns, "ns", "From TCP to the driver: tcp_ns + ip_ns + qdisc_ns", IF_MAX("one of these is")),
 	ROW_ENUM(S, "network.type", family, family_names, "IP version; v4-mapped addresses count as IPv4"),
 	{ .path = "network.transport", .kind = KIND_CONST, .text = "tcp", .meaning = "Transport protocol" },
+	COMMUNITY_ROW(S),
 	{ .path = "network.direction", .kind = KIND_CONST, .text = "egress", .meaning = "This host has sent it" },
 	ROW(S, "network.interface.name", interface, NULL, "NIC that sends it"),
 	ROW(S, "source.ip", source_ip, NULL, "This host's address, as TCP has it: before NAT"),

@@ -47,6 +47,8 @@ enum kind {
 	KIND_SCHEMA,	/* SCHEMA_VERSION; no member */
 	KIND_FACT,	/* text known when the run starts; no member */
 	KIND_LABELS,	/* the user's labels: the only open object; no member */
+	KIND_COMMUNITY_ID,	/* of the flow: nl_ip source and destination, and their ports from count_offset on */
+	KIND_CONTAINER,	/* the container of a cgroup: nl_id */
 };
 
 enum fact { FACT_HOST, FACT_EPHEMERAL_ID, FACT_VERSION, FACT_KERNEL, FACT_COUNT };

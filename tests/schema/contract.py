@@ -127,6 +127,8 @@ def without(record, path):
 
 SAMPLES = {
     "identifier": "18446744073709551615",
+    "Community ID": "1:LQU9qZlK+B5F3KDmev6m5PMibrg=",
+    "container id": "0123456789abcdef" * 4,
     "IP address": "2001:db8::1",
     "RFC 3339 UTC, nanoseconds": "2026-11-22T22:11:00.000000001Z",
 }

@@ -7,12 +7,15 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/perf_event.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "user.h"
 
 static struct btf *kernel_btf;
 static bool btf_asked;
@@ -176,9 +179,17 @@ int kern_try_netfilter(void)
 
 int kern_try_kprobe(void)
 {
-	if (!access("/sys/bus/event_source/devices/kprobe/type", R_OK))
-		return 0;
-	return -EOPNOTSUPP;
+	/* An event that counts nothing, on the CPU where kprobes are attached: some distributions refuse all of them, CAP_PERFMON or not. */
+	struct perf_event_attr attr = { .type = PERF_TYPE_SOFTWARE, .config = PERF_COUNT_SW_DUMMY, .size = sizeof(attr) };
+	int fd;
+
+	if (access("/sys/bus/event_source/devices/kprobe/type", R_OK))
+		return -EOPNOTSUPP;
+	fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
 }
 
 bool kern_has_socket_cookie(void)
@@ -223,16 +234,14 @@ uint32_t kern_own_netns(void)
 	return stat("/proc/self/ns/net", &st) ? 0 : st.st_ino;
 }
 
-static bool permitted(void)
+/* The capabilities without which no program can be loaded, or NULL. CAP_SYS_ADMIN stands for both. */
+static const char *lacking(void)
 {
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = { 0 };
-	uint64_t have, bpf = 1ull << CAP_BPF, perfmon = 1ull << CAP_PERFMON, admin = 1ull << CAP_SYS_ADMIN;
+	bool bpf = user_has(CAP_BPF), perfmon = user_has(CAP_PERFMON);
 
-	if (syscall(SYS_capget, &header, data))
-		return true;	/* then the kernel's own refusal will tell */
-	have = (uint64_t)data[1].effective << 32 | data[0].effective;
-	return have & admin || (have & bpf && have & perfmon);
+	if (user_has(CAP_SYS_ADMIN) || (bpf && perfmon))
+		return NULL;
+	return bpf ? "CAP_PERFMON" : perfmon ? "CAP_BPF" : "CAP_BPF and CAP_PERFMON";
 }
 
 /* The kernel's answer to the smallest ring buffer: 0 or a negative errno. */
@@ -260,10 +269,11 @@ static bool is_locked_down(void)
 
 bool kern_usable(char *ret_why, size_t size)
 {
-	int err = permitted() ? try_ring() : 0;
+	const char *capabilities = lacking();
+	int err = capabilities ? 0 : try_ring();
 
-	if (!permitted())
-		snprintf(ret_why, size, "no permission to load BPF programs: run it as root (sudo netline), or give it CAP_BPF and CAP_PERFMON");
+	if (capabilities)
+		snprintf(ret_why, size, "no permission to load BPF programs: run it as root (sudo netline), or give it %s", capabilities);
 	else if (err == -EPERM)
 		snprintf(ret_why, size, "the kernel refuses BPF here in spite of the capabilities, by a user namespace or a seccomp filter: "
 			 "run it outside, or in a privileged container");

@@ -18,7 +18,7 @@ int kern_symbol(const char *kallsyms, const char *function, char *ret_symbol, si
 	if (!file)
 		return -errno;
 	while (fgets(line, sizeof(line), file)) {	/* ffffffff81000000 t name.isra.0	[module] */
-		if (sscanf(line, "%*s %*1[tTwW] %127s", symbol) != 1 || strncmp(symbol, function, len) || strlen(symbol) >= size)
+		if (!strstr(line, function) || sscanf(line, "%*s %*1[tTwW] %127s", symbol) != 1 || strncmp(symbol, function, len) || strlen(symbol) >= size)
 			continue;
 		if (symbol[len] && strncmp(symbol + len, ".isra.", 6))
 			continue;

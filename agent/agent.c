@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +16,12 @@
 #include "../schema/agent_probe.h"
 #include "../schema/agent_status.h"
 #include "clock.h"
+#include "container.h"
 #include "kern.h"
 #include "log.h"
+#include "notify.h"
 #include "run.h"
+#include "user.h"
 
 static bool has_record(const struct record *const *records, unsigned n, const char *name)
 {
@@ -65,18 +69,57 @@ static bool takes_record(const struct output *output, const char *name)
 	for (unsigned i = 0; i < n_probes; i++) {
 		if (!writes(probes[i], name))
 			continue;
-		if (output_wants_probe(output, probes[i]->name))
+		if (spec_wants_probe(&output->spec, probes[i]->name))
 			return true;
 		of_agent = false;
 	}
 	return of_agent && (output->spec.agent_records || !strcmp(name, agent_lost_record.name));
 }
 
-static void choose_datasets(struct agent *agent)
+static void on_reader(struct output *listener, struct output *reader, void *context);
+
+static void choose_datasets(struct agent *agent, struct output *output)
 {
+	output->takes = 0;
 	for (unsigned i = 0; i < agent->n_records; i++)
-		if (takes_record(agent->output, agent->records[i]->name))
-			agent->output->datasets |= 1u << i;
+		if (takes_record(output, agent->records[i]->name))
+			output->takes |= 1u << i;
+}
+
+int agent_add_output(struct agent *agent, struct output *output)
+{
+	output->notice_dataset = agent_dataset(agent, &agent_lost_record);
+	choose_datasets(agent, output);
+	output->on_progress = loop_output_progress;
+	output->on_retry = report_output_losses;
+	output->on_reader = on_reader;
+	output->context = agent;
+	return outputs_add(&agent->outputs, output);
+}
+
+static void on_reader(struct output *listener, struct output *reader, void *context)
+{
+	(void)listener;
+	agent_add_output(context, reader);
+}
+
+void agent_change_output(struct agent *agent, struct output *output, const struct output_spec *spec)
+{
+	output->spec = *spec;
+	output->leave_by = 0;
+	choose_datasets(agent, output);
+	if (output->ops->changed)
+		output->ops->changed(output);
+}
+
+static int open_outputs(struct agent *agent)
+{
+	struct output *output;
+	int err = 0;
+
+	for (unsigned i = 0; i < agent->config->n_outputs && !err; i++)
+		err = output_new(&agent->loop, &agent->config->outputs[i], &output) ?: agent_add_output(agent, output);
+	return err;
 }
 
 static void collect_facts(const struct config *config, struct facts *ret_facts)
@@ -92,82 +135,47 @@ static void collect_facts(const struct config *config, struct facts *ret_facts)
 	*ret_facts = (struct facts){
 		.text = { [FACT_HOST] = config->host, [FACT_EPHEMERAL_ID] = id, [FACT_VERSION] = NETLINE_VERSION,
 			  [FACT_KERNEL] = system.release },
-		.labels = config->labels, .n_labels = config->n_labels,
+		.labels = config->labels, .n_labels = config->n_labels, .community_id = config->community_id,
 	};
-}
-
-static bool attach_probe(struct agent *agent, const struct probe *probe, struct probe_slot *table, unsigned table_uses, bool silent)
-{
-	struct probe_slot *slot = &agent->slots[agent->n_slots++];
-
-	slot->agent = agent;
-	slot->is_silent = silent;
-	slot->attached = !probe_start(&slot->run, probe, agent->config, table ? &table->run : NULL, table_uses);
-	slot->dataset = agent_dataset(agent, slot->run.record);
-	slot->run.sink = loop_take_record;
-	slot->run.context = slot;
-	probe_begin_interval(&slot->run, clock_now());
-	return slot->attached;
-}
-
-/* The slot of a probe that runs already, or NULL. */
-static struct probe_slot *slot_of(struct agent *agent, const struct probe *probe)
-{
-	for (unsigned i = 0; i < agent->n_slots; i++)
-		if (agent->slots[i].run.probe == probe)
-			return &agent->slots[i];
-	return NULL;
-}
-
-/* Attaches the probes, first those that others need; returns how many could be. */
-static unsigned attach_probes(struct agent *agent, const struct probe *const *chosen, unsigned n)
-{
-	unsigned attached = 0, uses = 0;
-
-	for (unsigned i = 0; i < n; i++)
-		if (!chosen[i]->needs || probe_needs(chosen[i], agent->config))
-			uses |= chosen[i]->table;
-	for (unsigned i = 0; i < n; i++)
-		if (!probe_needs(chosen[i], agent->config))
-			attached += attach_probe(agent, chosen[i], NULL, uses, false);
-	for (unsigned i = 0; i < n; i++) {
-		const struct probe *needed = probe_needs(chosen[i], agent->config);
-
-		if (!needed)
-			continue;
-		if (!slot_of(agent, needed))
-			attach_probe(agent, needed, NULL, uses, true);
-		attached += attach_probe(agent, chosen[i], slot_of(agent, needed), 0, false);
-	}
-	return attached;
 }
 
 /* What could not attach is an error if the user named it or if nothing is left, else a notice. */
 static void tell_unavailable(const struct agent *agent, bool fatal)
 {
 	for (unsigned i = 0; i < agent->n_slots; i++)
-		if (!agent->slots[i].attached && !agent->slots[i].is_silent)
-			log_write(fatal ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "%s cannot attach: %s", agent->slots[i].run.probe->name,
-				  agent->slots[i].run.reason);
+		if (!agent->slots[i]->attached && !agent->slots[i]->is_silent)
+			log_write(fatal ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "%s cannot attach: %s", agent->slots[i]->run.probe->name,
+				  agent->slots[i]->run.reason);
+}
+
+/* Before the first record of a probe. */
+static void report_probes(struct agent *agent)
+{
+	for (unsigned i = 0; i < agent->n_slots; i++)
+		if (!agent->slots[i]->is_silent)
+			report_probe(agent, &agent->slots[i]->run, agent->slots[i]->attached ? PROBE_ATTACHED : PROBE_UNAVAILABLE);
+}
+
+const char *agent_attached(const struct agent *agent, char ret_text[ATTACHED_LEN])
+{
+	ret_text[0] = 0;
+	for (unsigned i = 0; i < agent->n_slots; i++) {
+		const struct probe_run *run = &agent->slots[i]->run;
+		size_t used = strlen(ret_text);
+
+		if (!agent->slots[i]->is_silent && agent->slots[i]->attached)
+			snprintf(ret_text + used, ATTACHED_LEN - used, "%s%s (%s)", used ? ", " : "", run->probe->name, probe_ways[run->way->kind]);
+	}
+	return ret_text;
 }
 
 static void tell_ready(struct agent *agent)
 {
-	char probes_text[512] = "";
+	char text[ATTACHED_LEN];
 
-	for (unsigned i = 0; i < agent->n_slots; i++) {
-		const struct probe_run *run = &agent->slots[i].run;
-		size_t used = strlen(probes_text);
-
-		if (agent->slots[i].is_silent)
-			continue;
-		report_probe(agent, run, agent->slots[i].attached ? PROBE_ATTACHED : PROBE_UNAVAILABLE);
-		if (agent->slots[i].attached)
-			snprintf(probes_text + used, sizeof(probes_text) - used, "%s%s (%s)", used ? ", " : "", run->probe->name,
-				 probe_ways[run->way->kind]);
-	}
-	log_notice("ready: %s", probes_text);
-	output_flush(agent->output);
+	log_notice("ready: %s", agent_attached(agent, text));
+	notify("READY=1\nSTATUS=%s", text);
+	loop_flush(agent);
 }
 
 static void tell_end(struct agent *agent)
@@ -176,8 +184,6 @@ static void tell_end(struct agent *agent)
 
 	log_notice("%" PRIu64 " records, %" PRIu64 " lost, in %.1f s", agent->probe_records, lost,
 		   (clock_now() - agent->started) / 1e9);
-	if (agent->unfinished)
-		log_error("%s did not take everything within 5 s: %" PRIu64 " records lost", agent->output->name, lost);
 }
 
 static void close_handle(uv_handle_t *handle, void *context)
@@ -195,7 +201,7 @@ static void end_loop(struct agent *agent)
 {
 	if (agent->unfinished)
 		_exit(agent->exit_code);
-	output_free(agent->output);
+	outputs_release(&agent->outputs);
 	uv_walk(&agent->loop, close_handle, NULL);
 	uv_run(&agent->loop, UV_RUN_DEFAULT);
 	if (uv_loop_close(&agent->loop)) {
@@ -206,23 +212,77 @@ static void end_loop(struct agent *agent)
 		close(agent->clock_step_fd);
 }
 
-static int run(struct agent *agent, const struct probe *const *chosen, unsigned n, bool named)
+static bool labels_differ(const struct config *one, const struct config *other)
 {
+	bool differ = one->n_labels != other->n_labels;
+
+	for (unsigned i = 0; i < one->n_labels && !differ; i++)
+		differ = strcmp(one->labels[i].key, other->labels[i].key) || strcmp(one->labels[i].value, other->labels[i].value);
+	return differ;
+}
+
+/* What stands in every record is in the plans. */
+static void renew_plans(struct agent *agent)
+{
+	struct facts facts = agent->facts;
+
+	facts.text[FACT_HOST] = agent->config->host;
+	facts.labels = agent->config->labels;
+	facts.n_labels = agent->config->n_labels;
+	facts.community_id = agent->config->community_id;
+	for (unsigned i = 0; i < agent->n_records; i++) {
+		struct plan *plan;
+
+		if (plan_new(agent->records[i], &facts, &plan))
+			continue;
+		plan_free(agent->plans[i]);
+		agent->plans[i] = plan;
+	}
+}
+
+void agent_config_changed(struct agent *agent, const struct config *old)
+{
+	const struct config *config = agent->config;
+
+	if (strcmp(config->host, old->host) || config->community_id != old->community_id || labels_differ(config, old))
+		renew_plans(agent);
+	if (config->duration_ns != old->duration_ns)
+		loop_set_duration(agent);
+}
+
+/* What loading and attaching programs needs; a way may need more, which then is refused when the configuration is read again. */
+#define KEPT_CAPABILITIES (CAP_BIT(CAP_BPF) | CAP_BIT(CAP_PERFMON) | CAP_BIT(CAP_NET_ADMIN))
+
+static int become_user(const struct config *config)
+{
+	return config->user[0] ? user_become(config->user, KEPT_CAPABILITIES) : 0;
+}
+
+static int run(struct agent *agent, const struct choice *choice)
+{
+	struct slot_list list;
 	char why[256];
 	unsigned attached;
 	bool fatal;
 
+	if (agent->config->user[0])
+		user_will_keep(KEPT_CAPABILITIES);
 	if (!kern_usable(why, sizeof(why))) {
 		log_error("%s", why);
 		return EXIT_NO_ATTACH;
 	}
-	attached = attach_probes(agent, chosen, n);
+	slots_make(agent, agent->config, choice, &list);
+	slots_start(&list);
+	attached = slots_add(agent, &list);
 	kern_release();
 	malloc_trim(0);	/* the kernel's BTF is large */
-	fatal = !attached || (named && attached < n);
+	fatal = !attached || (choice->named && attached < choice->n);
 	tell_unavailable(agent, fatal);
 	if (fatal)
 		return EXIT_NO_ATTACH;
+	if (become_user(agent->config) || open_outputs(agent))
+		return EXIT_FAILED;
+	report_probes(agent);
 	if (loop_start(agent)) {
 		log_error("cannot start the event loop");
 		return EXIT_FAILED;
@@ -233,10 +293,18 @@ static int run(struct agent *agent, const struct probe *const *chosen, unsigned 
 	return agent->exit_code;
 }
 
-int agent_run(const struct config *config, const struct probe *const *chosen, unsigned n_chosen, bool named)
+/* Each output may hold two workers of libuv's, in writes to disks that hang; walks and reloads find one all the same. */
+static void size_thread_pool(void)
+{
+	char size[16];
+
+	snprintf(size, sizeof(size), "%d", 2 * MAX_OUTPUTS + 2);
+	setenv("UV_THREADPOOL_SIZE", size, 1);
+}
+
+int agent_run(struct config *config, const struct choice *choice)
 {
 	struct agent *agent = calloc(1, sizeof(*agent));
-	struct facts facts;
 	int code = EXIT_FAILED;
 
 	if (!agent)
@@ -244,24 +312,18 @@ int agent_run(const struct config *config, const struct probe *const *chosen, un
 	agent->config = config;
 	agent->started = clock_now();
 	clock_sample();
-	collect_facts(config, &facts);
-	if (uv_loop_init(&agent->loop) || make_plans(agent, &facts))
+	collect_facts(config, &agent->facts);
+	size_thread_pool();
+	if (uv_loop_init(&agent->loop) || make_plans(agent, &agent->facts))
 		goto out;
-	if (!output_new(&agent->loop, config->output ?: "stdout", &agent->output)) {
-		agent->output->on_progress = loop_output_progress;
-		agent->output->context = agent;
-		choose_datasets(agent);
-		code = run(agent, chosen, n_chosen, named);
-	}
+	code = run(agent, choice);
 	end_loop(agent);
 out:
-	for (unsigned i = agent->n_slots; i-- > 0;) {	/* before those that they need */
-		walk_free(&agent->slots[i].walk);
-		probe_free(&agent->slots[i].run);
-	}
+	slots_release(agent);
 	for (unsigned i = 0; i < agent->n_records; i++)
 		plan_free(agent->plans[i]);
 	arena_writer_release(&agent->writer);
+	container_release();
 	free(agent);
 	return code;
 }

@@ -6,13 +6,11 @@
 #ifndef NETLINE_AGENT_H
 #define NETLINE_AGENT_H
 
-#include "config.h"
+#include "choose.h"
 
 enum exit_code { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NO_ATTACH };
 
-/* `chosen` are pointers into probes[]; `named`: the user named them, so each must attach. */
-struct probe;
-int agent_run(const struct config *config, const struct probe *const *chosen, unsigned n_chosen, bool named);
+int agent_run(struct config *config, const struct choice *choice);
 
 /* All record types: those of the probes, then the agent's own. Returns their number. */
 #define MAX_RECORDS 32

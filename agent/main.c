@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <bpf/libbpf.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "agent.h"
+#include "choose.h"
 #include "kern.h"
 #include "log.h"
 #include "probe.h"
@@ -62,122 +61,21 @@ static int flush_stdout(void)
 	return fflush(stdout) ? tell_stdout() : EXIT_DONE;
 }
 
-#define PROBE_NAMES_LEN 512
-static const char *probe_names(const struct probe *const *some, unsigned n, char ret_names[PROBE_NAMES_LEN])
+static int run(struct config *config)
 {
-	ret_names[0] = 0;
-	for (unsigned i = 0; i < n; i++) {
-		size_t used = strlen(ret_names);
+	struct choice choice;
 
-		snprintf(ret_names + used, PROBE_NAMES_LEN - used, "%s%s", used ? ", " : "", some[i]->name);
-	}
-	return ret_names;
+	return choose_probes(config, &choice) ? EXIT_USAGE : agent_run(config, &choice);
 }
 
-static void hint_word(const char *word)
+static int check(const struct config *config)
 {
-	char names[PROBE_NAMES_LEN];
+	struct choice choice;
 
-	if (word[0] && strspn(word, "0123456789") == strlen(word))
-		log_error("%s is no probe: for a process use --pid %s, for a port --port %s, for the interval --interval %s", word, word,
-			  word, word);
-	else if (if_nametoindex(word))
-		log_error("%s is no probe: for a NIC use --nic %s", word, word);
-	else
-		log_error("%s is no probe; there are %s and all", word, probe_names(probes, n_probes, names));
-}
-
-static int choose_named(const struct config *config, const struct probe **chosen, unsigned *n)
-{
-	char filter_names[FILTER_NAMES_LEN];
-
-	for (unsigned i = 0; i < config->n_words; i++) {
-		bool all = !strcmp(config->words[i], "all"), found = all;
-
-		for (unsigned j = 0; j < n_probes; j++) {
-			bool again = false;
-
-			if (!all && strcmp(probes[j]->name, config->words[i]))
-				continue;
-			found = true;
-			for (unsigned k = 0; k < *n; k++)
-				again = again || chosen[k] == probes[j];
-			if (!again)
-				chosen[(*n)++] = probes[j];
-		}
-		if (!found) {
-			hint_word(config->words[i]);
-			return -EINVAL;
-		}
-	}
-	for (unsigned i = 0; i < *n; i++) {
-		unsigned not = config->filters & ~chosen[i]->filters;
-
-		if (not) {
-			log_error("%s cannot apply %s", chosen[i]->name, config_filter_names(config, not, filter_names));
-			return -EINVAL;
-		}
-	}
-	return 0;
-}
-
-/* The default set, without the probes that cannot apply every filter: the user reads which ones run. */
-static void tell_shrunk(const struct config *config, const struct probe *const *chosen, unsigned n)
-{
-	char names[PROBE_NAMES_LEN], filter_names[FILTER_NAMES_LEN];
-	unsigned all = 0;
-
-	for (unsigned i = 0; i < n_probes; i++)
-		all += probes[i]->by_default;
-	if (n < all)
-		log_notice("only %s: no other probe of the default set can apply %s", probe_names(chosen, n, names),
-			   config_filter_names(config, config->filters, filter_names));
-}
-
-/* The probes in the default set, or outside of it, that can apply every filter. */
-static unsigned choose_able(const struct config *config, bool by_default, const struct probe **chosen)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < n_probes; i++)
-		if (probes[i]->by_default == by_default && !(config->filters & ~probes[i]->filters))
-			chosen[n++] = probes[i];
-	return n;
-}
-
-/* The default set shrinks to the probes that can apply every filter. */
-static int choose_default(const struct config *config, const struct probe **chosen, unsigned *n)
-{
-	char names[PROBE_NAMES_LEN], filter_names[FILTER_NAMES_LEN];
-	const struct probe *others[MAX_PROBES];
-	unsigned n_others;
-
-	*n = choose_able(config, true, chosen);
-	if (*n)
-		return 0;
-	config_filter_names(config, config->filters, filter_names);
-	n_others = choose_able(config, false, others);
-	if (n_others)
-		log_error("no probe of the default set can apply %s; %s can: name %s", filter_names, probe_names(others, n_others, names),
-			  n_others > 1 ? "them" : "it");
-	else
-		log_error("no probe can apply all of %s", filter_names);
-	return -EINVAL;
-}
-
-static int run(const struct config *config)
-{
-	const struct probe *chosen[MAX_PROBES];
-	unsigned n = 0;
-	int err;
-
-	err = config->n_words ? choose_named(config, chosen, &n) : choose_default(config, chosen, &n);
-	for (unsigned i = 0; i < n && !err; i++)
-		if (chosen[i]->check)
-			err = chosen[i]->check(config);
-	if (!err && !config->n_words)
-		tell_shrunk(config, chosen, n);
-	return err ? EXIT_USAGE : agent_run(config, chosen, n, config->n_words > 0);
+	if (choose_probes(config, &choice))
+		return EXIT_USAGE;
+	log_notice("%s: nothing is wrong with it", config->file);
+	return EXIT_DONE;
 }
 
 static json_t *split_hooks(char *hooks)
@@ -197,7 +95,7 @@ static int list(const struct config *config)
 
 	for (unsigned i = 0; i < n_probes; i++) {
 		struct probe_run run;
-		bool fits = !probe_choose(&run, probes[i], config);
+		bool fits = !probe_choose(&run, probes[i], config_of(config, probes[i]));
 
 		if (!config->json)
 			printf("%-18s %-11s %s\n", probes[i]->name, fits ? probe_ways[run.way->kind] : "unavailable",
@@ -270,6 +168,9 @@ int main(int argc, char **argv)
 		break;
 	case COMMAND_SCHEMA:
 		code = schema(&config);
+		break;
+	case COMMAND_CHECK:
+		code = check(&config);
 		break;
 	case COMMAND_HELP:
 		config_help();

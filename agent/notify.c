@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ void notify(const char *format, ...)
 	size_t length = path ? strlen(path) : 0;
 	char text[1024];
 	va_list args;
+	struct timeval patience = { .tv_usec = 100000 };
 	int fd, n;
 
 	if (!length || (path[0] != '/' && path[0] != '@') || length >= sizeof(address.sun_path))
@@ -31,7 +33,7 @@ void notify(const char *format, ...)
 	n = vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || n < 0 || sendto(fd, text, n < (int)sizeof(text) ? n : (int)sizeof(text) - 1, MSG_NOSIGNAL | MSG_DONTWAIT,
+	if (fd < 0 || n < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) || sendto(fd, text, n < (int)sizeof(text) ? n : (int)sizeof(text) - 1, MSG_NOSIGNAL,
 				      (struct sockaddr *)&address, offsetof(struct sockaddr_un, sun_path) + length) < 0)
 		log_debug("NOTIFY_SOCKET %s: %s", path, strerror(errno));
 	if (fd >= 0)

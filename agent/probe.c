@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "netfilter.h"
 #include "probes/list.h"
 #include "ring.h"
+#include "user.h"
 
 #define MAX_WAKE_BYTES (256 * 1024)
 
@@ -30,6 +32,15 @@ const struct probe *probe_find(const char *name)
 		if (!strcmp(probes[i]->name, name))
 			return probes[i];
 	return NULL;
+}
+
+unsigned probe_index(const struct probe *probe)
+{
+	unsigned i = 0;
+
+	while (probes[i] != probe)
+		i++;
+	return i;
 }
 
 int probe_fail(struct probe_run *run, int err, const char *format, ...)
@@ -58,10 +69,35 @@ static bool section_is(const struct bpf_program *program, const char *kind)
 	return !strncmp(section, kind, len) && section[len] == '/';
 }
 
+static int check_kprobe(struct probe_run *run, const char *hook)
+{
+	char symbol[128];
+	int err = kern_try_kprobe();
+
+	if (err == -EACCES || err == -EPERM)
+		return probe_fail(run, err, "no permission for kprobes: root, CAP_SYS_ADMIN or sysctl kernel.perf_event_paranoid=2 gives it");
+	if (err)
+		return probe_fail(run, err, "the kernel has no kprobes");
+	err = kern_symbol(PROC_KALLSYMS, hook, symbol, sizeof(symbol));
+	return err ? probe_fail(run, err, "the kernel has no function %s", hook) : 0;
+}
+
+static int check_netfilter(struct probe_run *run)
+{
+	int err = kern_try_netfilter();
+
+	if (err == -EPERM)
+		return probe_fail(run, err, "no permission for netfilter programs: they need root or CAP_NET_ADMIN");
+	if (err)
+		return probe_fail(run, err, "the kernel has no netfilter programs (%s)", strerror(-err));
+	if (run->config->all_netns && !user_keeps(CAP_SYS_ADMIN))	/* namespaces come and go */
+		return probe_fail(run, -EPERM, "--netns all enters network namespaces: that needs root or CAP_SYS_ADMIN, and not --user");
+	return 0;
+}
+
 static int check_hook(struct probe_run *run, const struct bpf_program *program)
 {
 	const char *hook = hook_of(program);
-	char symbol[128];
 	int err;
 
 	if (section_is(program, "tp_btf")) {
@@ -73,19 +109,9 @@ static int check_hook(struct probe_run *run, const struct bpf_program *program)
 		err = kern_try_fentry(hook);
 		return err ? probe_fail(run, err, "the kernel refuses fentry programs (%s)", strerror(-err)) : 0;
 	}
-	if (section_is(program, "kprobe") || section_is(program, "kretprobe")) {
-		if (kern_try_kprobe())
-			return probe_fail(run, -EOPNOTSUPP, "the kernel has no kprobes");
-		err = kern_symbol(PROC_KALLSYMS, hook, symbol, sizeof(symbol));
-		return err ? probe_fail(run, err, "the kernel has no function %s", hook) : 0;
-	}
-	if (section_is(program, "netfilter")) {
-		err = kern_try_netfilter();
-		if (err == -EPERM)
-			return probe_fail(run, err, "no permission for netfilter programs: they need root or CAP_NET_ADMIN");
-		return err ? probe_fail(run, err, "the kernel has no netfilter programs (%s)", strerror(-err)) : 0;
-	}
-	return 0;	/* iterators */
+	if (section_is(program, "kprobe") || section_is(program, "kretprobe"))
+		return check_kprobe(run, hook);
+	return section_is(program, "netfilter") ? check_netfilter(run) : 0;	/* iterators */
 }
 
 static int add_hook(struct probe_run *run, const char *hook)
@@ -158,6 +184,16 @@ static void unload(struct probe_run *run)
 	run->hooks[0] = 0;
 }
 
+/*
+ * What the kernel itself lacks, a weak function say, libbpf looks for in modules, once. Without CAP_SYS_ADMIN it may not, and before 1.3 (3f33f9a6b8f7)
+ * takes that for an error. So it is made to look now, when nothing depends on it.
+ */
+static void skip_modules(struct bpf_object *object)
+{
+	if (!user_has(CAP_SYS_ADMIN))
+		bpf_program__set_attach_target(bpf_object__next_program(object, NULL), 0, "netline_try");
+}
+
 /* Opens the object and enables the programs of one way. */
 static int open_way(struct probe_run *run, const struct way *way)
 {
@@ -167,6 +203,7 @@ static int open_way(struct probe_run *run, const struct way *way)
 	run->object = bpf_object__open_mem(run->probe->object, size, &opts);
 	if (!run->object)
 		return probe_fail(run, -errno, "cannot open the BPF object: %s", strerror(errno));
+	skip_modules(run->object);
 	run->way = way;
 	run->settings = (struct settings){ 0 };
 	return probe_enable_all(run, way->programs) ?: probe_enable_all(run, run->probe->programs) ?:
@@ -195,7 +232,7 @@ static int open_ring(struct probe_run *run)
 	return err ? probe_fail(run, err, "cannot map the ring buffer: %s", strerror(-err)) : 0;
 }
 
-const struct probe *probe_needs(const struct probe *probe, const struct config *config)
+const struct probe *probe_needs(const struct probe *probe, const struct probe_config *config)
 {
 	return probe->needs && (!probe->needs_if || probe->needs_if(config)) ? probe->needs : NULL;
 }
@@ -226,9 +263,10 @@ static int load(struct probe_run *run)
 
 	if (!err)
 		err = bpf_object__load(run->object);
+	if (err == -EPERM && kern_limits_maps())
+		return probe_fail(run, err, "the limit of locked memory is too low: ulimit -l unlimited, or CAP_SYS_RESOURCE");
 	if (err)
-		return probe_fail(run, err, "the kernel refuses the programs: %s%s", strerror(-err),
-				  err == -EPERM && kern_limits_maps() ? "; the limit of locked memory is too low: ulimit -l unlimited" : "");
+		return probe_fail(run, err, "the kernel refuses the programs: %s", strerror(-err));
 	return open_ring(run);
 }
 
@@ -301,7 +339,7 @@ static int first_way(struct probe_run *run, int (*try)(struct probe_run *run, co
 	return err;
 }
 
-static int begin(struct probe_run *run, const struct probe *probe, const struct config *config)
+static int begin(struct probe_run *run, const struct probe *probe, const struct probe_config *config)
 {
 	*run = (struct probe_run){ .probe = probe, .config = config };
 	run->record = config->summary && probe->summary_record ? probe->summary_record : probe->record;
@@ -319,7 +357,7 @@ static int start_part(struct probe_run *run)
 	return open_ring(run);
 }
 
-int probe_start(struct probe_run *run, const struct probe *probe, const struct config *config, struct probe_run *table,
+int probe_start(struct probe_run *run, const struct probe *probe, const struct probe_config *config, struct probe_run *table,
 		unsigned table_uses)
 {
 	int err = begin(run, probe, config);
@@ -333,7 +371,7 @@ int probe_start(struct probe_run *run, const struct probe *probe, const struct c
 	return err ?: probe->object ? first_way(run, start_way) : start_part(run);
 }
 
-int probe_choose(struct probe_run *run, const struct probe *probe, const struct config *config)
+int probe_choose(struct probe_run *run, const struct probe *probe, const struct probe_config *config)
 {
 	int err = begin(run, probe->object ? probe : probe->needs, config);
 

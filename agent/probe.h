@@ -47,7 +47,7 @@ struct probe {
 	const struct record *summary_record;	/* in its place under --summary; NULL: the probe has none */
 	const void *object, *object_end;	/* the BPF object, compiled in; NULL: the probe is a part of the object of `needs` */
 	const struct probe *needs;		/* keeps the socket table for it; is started before, silently if it was not chosen */
-	bool (*needs_if)(const struct config *config);	/* whether it does; NULL: always */
+	bool (*needs_if)(const struct probe_config *config);	/* whether it does; NULL: always */
 	unsigned table;				/* what it wants of the table: enum table_use bits */
 	const char *ring, *counters;		/* its maps, if they are not `events` and `counters` */
 	const struct way *ways;
@@ -59,7 +59,6 @@ struct probe {
 	size_t state_size;			/* of run->state, zeroed */
 
 	/* All may be NULL. Errors: negative errno, with run->reason saying why. */
-	int (*check)(const struct config *config);	/* the user's filters, before anything is loaded; -EINVAL after telling on stderr */
 	int (*configure)(struct probe_run *run);	/* opened, not loaded: settings, sizes, more programs */
 	int (*loaded)(struct probe_run *run);		/* loaded, not attached: filter maps */
 	int (*attached)(struct probe_run *run);
@@ -81,7 +80,7 @@ struct probe_totals {
 
 struct probe_run {
 	const struct probe *probe;
-	const struct config *config;
+	const struct probe_config *config;
 	const struct record *record;	/* what it writes */
 	struct bpf_object *object;
 	struct settings settings;
@@ -120,15 +119,16 @@ extern const struct probe tcp_connection_probe;	/* keeps the socket table */
 extern const unsigned n_probes;
 
 const struct probe *probe_find(const char *name);
+unsigned probe_index(const struct probe *probe);	/* in probes[] */
 
 /*
  * Chooses a way, loads and attaches. 0, or a negative errno with run->reason in words. The caller ends with probe_detach() and
  * probe_free(). `table`: the run of probe->needs, to be freed after this one; `table_uses`: of all probes that will have this one as theirs.
  */
-int probe_start(struct probe_run *run, const struct probe *probe, const struct config *config, struct probe_run *table,
+int probe_start(struct probe_run *run, const struct probe *probe, const struct probe_config *config, struct probe_run *table,
 		unsigned table_uses);
 /* Only chooses, for `netline list`: 0 with run->way and run->hooks, or a negative errno with run->reason. */
-int probe_choose(struct probe_run *run, const struct probe *probe, const struct config *config);
+int probe_choose(struct probe_run *run, const struct probe *probe, const struct probe_config *config);
 /* To be called every second: with --netns all its netfilter programs follow namespaces that come and go. */
 void probe_follow(struct probe_run *run);
 void probe_detach(struct probe_run *run);
@@ -143,7 +143,7 @@ void probe_begin_interval(struct probe_run *run, uint64_t now);
 nl_time probe_start_of(const struct interval *interval);
 
 /* What keeps the socket table for the probe in this run, or NULL. */
-const struct probe *probe_needs(const struct probe *probe, const struct config *config);
+const struct probe *probe_needs(const struct probe *probe, const struct probe_config *config);
 
 /* For probes' own code. */
 int probe_fail(struct probe_run *run, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -126,16 +126,16 @@ void probe_connection_settings(struct probe_run *run)
 	run->settings.by_pid = run->config->n_pids > 0;
 	run->settings.by_port = run->config->n_ports > 0;
 	run->settings.cgroup = run->config->cgroup;
-	run->settings.by_cgroup_set = run->config->cgroup_map != NULL;
-	run->settings.by_mntns_set = run->config->mntns_map != NULL;
+	run->settings.by_cgroup_set = run->config->cgroup_map[0];
+	run->settings.by_mntns_set = run->config->mntns_map[0];
 }
 
 /* The user's map in the place of ours. */
 static int reuse_pinned(struct probe_run *run, const char *map, const char *option, const char *path)
 {
-	int fd = path ? bpf_obj_get(path) : -1, err;
+	int fd = *path ? bpf_obj_get(path) : -1, err;
 
-	if (!path)
+	if (!*path)
 		return 0;
 	if (fd < 0)
 		return probe_fail(run, -errno, "%s %s: %s", option, path, strerror(errno));

@@ -68,7 +68,7 @@ static uint64_t cpu_ns(void)
 	       (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000ull;
 }
 
-static void report_slot(struct agent *agent, struct probe_slot *slot, uint64_t now)
+void report_slot(struct agent *agent, struct probe_slot *slot, uint64_t now)
 {
 	struct agent_status record = blank(STATUS_PROBE, now);
 	struct probe_totals totals;
@@ -86,16 +86,15 @@ static void report_slot(struct agent *agent, struct probe_slot *slot, uint64_t n
 	agent_write(agent, &agent_status_record, &record);
 }
 
-static void report_output(struct agent *agent, uint64_t now)
+static void report_output(struct agent *agent, const struct output *output, uint64_t now)
 {
-	const struct output *output = agent->output;
 	struct agent_status record = blank(STATUS_OUTPUT, now);
 
 	memcpy(record.output, output->name, sizeof(record.output));
 	record.state = output->state;
 	record.output_emitted = output->emitted;
 	record.delivered = output->delivered;
-	record.queued = output->n_waiting + output->n_writing;
+	record.queued = output_queued(output);
 	record.output_lost = output->lost;
 	record.bytes = output->bytes;
 	agent_write(agent, &agent_status_record, &record);
@@ -111,9 +110,10 @@ void report_status(struct agent *agent)
 	record.rss_bytes = rss_bytes();
 	agent_write(agent, &agent_status_record, &record);
 	for (unsigned i = 0; i < agent->n_slots; i++)
-		if (agent->slots[i].attached && !agent->slots[i].is_silent)
-			report_slot(agent, &agent->slots[i], now);
-	report_output(agent, now);
+		if (agent->slots[i]->attached && !agent->slots[i]->is_silent)
+			report_slot(agent, agent->slots[i], now);
+	for (unsigned i = 0; i < agent->outputs.n; i++)
+		report_output(agent, agent->outputs.all[i], now);
 }
 
 /* Tells of what was lost since `told`, and remembers it. */
@@ -138,13 +138,24 @@ static void report_loss(struct agent *agent, enum lost_reason reason, const stru
 	agent_write(agent, &agent_lost_record, &record);
 }
 
+/* Of agent_lost records themselves nothing is told: what they said is said again by the next, in its totals. */
+void report_output_losses(struct output *output, void *context)
+{
+	struct agent *agent = context;
+
+	for (unsigned reason = 0; reason < LOST_REASONS; reason++)
+		for (unsigned i = 0; i < agent->n_records; i++)
+			if (i != output->notice_dataset)
+				report_loss(agent, reason, agent->records[i], output->lost_by[reason][i], &output->told_by[reason][i],
+					    output->name);
+}
+
 void report_losses(struct agent *agent)
 {
-	struct output *output = agent->output;
 	struct probe_totals totals;
 
 	for (unsigned i = 0; i < agent->n_slots; i++) {
-		struct probe_slot *slot = &agent->slots[i];
+		struct probe_slot *slot = agent->slots[i];
 
 		if (!slot->attached || slot->is_silent)
 			continue;
@@ -152,21 +163,22 @@ void report_losses(struct agent *agent)
 		for (unsigned reason = 0; reason < LOST_REASONS; reason++)
 			report_loss(agent, reason, slot->run.record, slot->run.lost_by[reason], &slot->told_lost[reason], "");
 	}
-	for (unsigned reason = 0; reason < LOST_REASONS; reason++)
-		for (unsigned i = 0; i < agent->n_records; i++)
-			report_loss(agent, reason, agent->records[i], output->lost_by[reason][i],
-				    &agent->told_output_lost[reason][i], output->name);
+	for (unsigned i = 0; i < agent->outputs.n; i++)
+		if (agent->stopping || agent->outputs.all[i]->state != OUTPUT_RETRYING || agent->outputs.all[i]->spec.kind != SPEC_FILE)
+			report_output_losses(agent->outputs.all[i], agent);	/* else with the next try, each second */
 }
 
 uint64_t report_total_lost(struct agent *agent)
 {
-	uint64_t lost = agent->output->lost;
 	struct probe_totals totals;
+	uint64_t lost = 0;
 
+	for (unsigned i = 0; i < agent->outputs.n; i++)
+		lost += agent->outputs.all[i]->lost;
 	for (unsigned i = 0; i < agent->n_slots; i++) {
-		if (!agent->slots[i].attached || agent->slots[i].is_silent)
+		if (!agent->slots[i]->attached || agent->slots[i]->is_silent)
 			continue;
-		probe_read_totals(&agent->slots[i].run, &totals);
+		probe_read_totals(&agent->slots[i]->run, &totals);
 		lost += totals.lost;
 	}
 	return lost;

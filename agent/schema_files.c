@@ -6,6 +6,8 @@
 #include <limits.h>
 #include <sys/stat.h>
 
+#include "config.h"
+
 static const struct {
 	const char *prefix;
 	int (*print)(const struct record *record, FILE *out);
@@ -46,15 +48,27 @@ static int write_record(const char *dir, const struct record *record)
 	return err;
 }
 
-static int write_fields(const char *dir, const struct record *const *records, size_t n)
+/* A file that is about no record, or about all. */
+static FILE *open_file(const char *dir, const char *name)
 {
 	char path[PATH_MAX];
-	int err = path_make(path, dir, "", "fields.md");
-	FILE *file = err ? NULL : fopen(path, "we");
 
-	if (!file)
-		return err ?: -errno;
-	return close_file(file, fields_print(records, n, file));
+	errno = -path_make(path, dir, "", name);
+	return errno ? NULL : fopen(path, "we");
+}
+
+static int write_fields(const char *dir, const struct record *const *records, size_t n)
+{
+	FILE *file = open_file(dir, "fields.md");
+
+	return file ? close_file(file, fields_print(records, n, file)) : -errno;
+}
+
+static int write_config(const char *dir)
+{
+	FILE *file = open_file(dir, "config.json");
+
+	return file ? close_file(file, config_write_schema(file)) : -errno;
 }
 
 int schema_write_all(const char *dir, const struct record *const *records, size_t n)
@@ -66,5 +80,5 @@ int schema_write_all(const char *dir, const struct record *const *records, size_
 		err = -errno;
 	for (size_t i = 0; !err && i < n; i++)
 		err = write_record(dir, records[i]);
-	return err ?: write_fields(dir, records, n);
+	return err ?: write_fields(dir, records, n) ?: write_config(dir);
 }

@@ -60,7 +60,7 @@ static void take_rows(struct probe_slot *slot)
 	struct walk *walk = &slot->walk;
 
 	for (; walk->taken < walk->have; walk->taken += slot->run.record->size) {
-		if (output_blocks(slot->agent->output))
+		if (outputs_block(&slot->agent->outputs))
 			return;
 		loop_take_record(&slot->run, walk->rows + walk->taken);
 	}

@@ -6,13 +6,13 @@
 #include "output.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include "../log.h"
+#include "write_all.h"
 
 struct stdout_writer {
 	uv_work_t work;
@@ -29,29 +29,13 @@ struct stdout_writer {
 static void write_batch(uv_work_t *work)
 {
 	struct stdout_writer *writer = work->data;
-	struct iovec *at = writer->iov, *end = at + writer->n_iov;
 
-	while (at < end) {
-		ssize_t n = writev(STDOUT_FILENO, at, end - at);
+	writer->error = write_all(STDOUT_FILENO, writer->iov, writer->n_iov, &writer->written);
+}
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN) {	/* it came to us non-blocking, and is left so */
-			poll(&(struct pollfd){ .fd = STDOUT_FILENO, .events = POLLOUT }, 1, -1);
-			continue;
-		}
-		if (n < 0) {
-			writer->error = -errno;
-			return;
-		}
-		writer->written += n;
-		for (; at < end && (size_t)n >= at->iov_len; at++)
-			n -= at->iov_len;
-		if (at < end) {
-			at->iov_base = (char *)at->iov_base + n;
-			at->iov_len -= n;
-		}
-	}
+static void end_output(struct output *output, size_t written, int error)
+{
+	output_closed(output, written, error, error == -ENOSPC ? LOST_DISK_FULL : LOST_WRITE_ERROR);
 }
 
 static void after_write(uv_work_t *work, int status)
@@ -62,8 +46,10 @@ static void after_write(uv_work_t *work, int status)
 	writer->busy = false;
 	if (writer->closed)
 		free(writer);
+	else if (writer->error || writer->gone)
+		end_output(writer->output, writer->written, writer->error ?: -EPIPE);
 	else
-		output_written(writer->output, writer->written, writer->error ?: writer->gone ? -EPIPE : 0);
+		output_written(writer->output);
 }
 
 static void stdout_write(struct output *output)
@@ -73,8 +59,6 @@ static void stdout_write(struct output *output)
 	for (unsigned i = 0; i < output->n_batch; i++)
 		writer->iov[i] = output->batch[i];
 	writer->n_iov = output->n_batch;
-	writer->written = 0;
-	writer->error = 0;
 	writer->busy = true;
 	uv_queue_work(output->loop, &writer->work, write_batch, after_write);
 }
@@ -88,7 +72,7 @@ static void reader_gone(uv_poll_t *handle, int status, int events)
 	uv_poll_stop(handle);
 	writer->gone = true;
 	if (!writer->busy)	/* else when the write is done */
-		output_written(writer->output, 0, -EPIPE);
+		end_output(writer->output, 0, -EPIPE);
 }
 
 /* An epoll of our own: uv_poll_init() would set O_NONBLOCK on stdout itself. Files cannot be watched, and need not be. */
@@ -126,6 +110,8 @@ static int stdout_open(struct output *output)
 		free(writer);
 		return err;
 	}
+	if (log_is_journal(STDOUT_FILENO))
+		log_notice("stdout is the journal, which drops lines beyond its rate limit (10,000 in 30 s) and does not say which: `-o file:PATH` keeps them");
 	output->writer = writer;
 	return 0;
 }
@@ -152,5 +138,5 @@ const struct output_ops stdout_ops = {
 	.open = stdout_open,
 	.write = stdout_write,
 	.close = stdout_close,
-	.full = FULL_BLOCK,
+	.blocks = true,
 };

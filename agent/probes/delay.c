@@ -56,7 +56,7 @@ static bool would_be_skipped(const struct probe_run *run)
 
 int delay_configure(struct probe_run *run, uint8_t direction, bool owners)
 {
-	const struct config *config = run->config;
+	const struct probe_config *config = run->config;
 	struct delay_settings settings;
 	int err;
 
@@ -100,7 +100,7 @@ static int next_tick(struct probe_run *run)
 
 int delay_loaded(struct probe_run *run)
 {
-	const struct config *config = run->config;
+	const struct probe_config *config = run->config;
 
 	return probe_connection_sets(run) ?:
 	       probe_fill_set(run, "source_ports", config->source_ports, sizeof(config->source_ports[0]), config->n_source_ports) ?:

@@ -20,7 +20,7 @@ struct state {
 };
 
 /* The kernel tells who reads; whose socket it is matters to the filter only. */
-static bool needs_owners(const struct config *config)
+static bool needs_owners(const struct probe_config *config)
 {
 	return config->n_pids;
 }
@@ -99,7 +99,6 @@ const struct probe delay_analysis_in_probe = {
 	.may_miss = may_miss,
 	.filters = DELAY_FILTERS,
 	.state_size = sizeof(struct state),
-	.check = nic_check,
 	.configure = configure,
 	.loaded = delay_loaded,
 	.tick = delay_tick,

@@ -8,7 +8,7 @@
 BPF_OBJECT(delay_analysis_out);
 
 /* Records name the owner of the socket; summaries do not. */
-static bool needs_owners(const struct config *config)
+static bool needs_owners(const struct probe_config *config)
 {
 	return !config->summary || config->n_pids;
 }
@@ -43,7 +43,6 @@ const struct probe delay_analysis_out_probe = {
 	.may_miss = may_miss,
 	.filters = DELAY_FILTERS,
 	.state_size = sizeof(struct delay_state),
-	.check = nic_check,
 	.configure = configure,
 	.loaded = delay_loaded,
 	.tick = delay_tick,

@@ -7,9 +7,7 @@
 
 struct nic_link;
 
-/* -EINVAL, after telling which there are, if one does not exist. */
-int nic_check(const struct config *config);
-bool nic_selected(const struct config *config, const char *name);	/* also if --nic is not given */
+bool nic_selected(const struct probe_config *config, const char *name);	/* also if --nic is not given */
 /* Puts it into the map `nics` if --nic names it. By index: one keeps being counted when it is renamed. */
 int nic_admit(struct probe_run *run, uint32_t netns, const struct nic_link *link);
 int nic_admit_all(struct probe_run *run);	/* those that there are now */

@@ -248,7 +248,6 @@ const struct probe nic_throughput_probe = {
 	.filters = FILTER_NIC,
 	.by_default = true,
 	.state_size = sizeof(struct state),
-	.check = nic_check,
 	.configure = configure,
 	.loaded = loaded,
 	.tick = tick,

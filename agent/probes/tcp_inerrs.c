@@ -151,7 +151,7 @@ static void tell_batch(struct probe_run *run, struct batch *batch, uint32_t n)
 static void read_flows(struct probe_run *run, uint32_t epoch)
 {
 	int fd = probe_map_fd(run, epoch & 1 ? "flows_1" : "flows_0"), err = 0;
-	struct batch *batch = malloc(sizeof(*batch));
+	struct batch *batch = calloc(1, sizeof(*batch));
 	uint32_t position, n;
 
 	for (bool first = true; batch && !err; first = false) {

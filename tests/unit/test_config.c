@@ -58,11 +58,37 @@ static char *add_number(char *at, const char *name, uint64_t value, uint64_t nor
 	return value == normal ? at : add(at, name, text);
 }
 
+/* A default stdout is not mentioned. */
+static char *describe_output(char *at, const struct output_spec *spec)
+{
+	static const char *const policies[] = { "block", "drop-oldest", "drop-newest" };
+	char name[SPEC_NAME_LEN];
+	struct output_spec normal;
+
+	assert_int_equal(spec_begin("", "stdout", &normal), 0);
+	if (!memcmp(spec, &normal, sizeof(normal)))
+		return at;
+	at = add(at, "output", spec_name(spec, name));
+	if (spec->full != (spec->kind == SPEC_STDOUT ? FULL_BLOCK : spec->kind == SPEC_FILE ? FULL_DROP_NEWEST : FULL_DROP_OLDEST))
+		at = add(at, "full", policies[spec->full]);
+	at = add_number(at, "agent", spec->agent_records, spec->kind != SPEC_STDOUT);
+	at = add_number(at, "queue", spec->queue_bytes, 4 << 20);
+	at = add_number(at, "rotate-size", spec->rotate_bytes, 0);
+	at = add_number(at, "rotate-time", spec->rotate_ns, 0);
+	at = add_number(at, "keep", spec->keep, 0);
+	at = add_number(at, "keep-size", spec->keep_bytes, 0);
+	at = add_number(at, "compress", spec->compress, 0);
+	at = add_number(at, "mode", spec->mode, 0660);
+	at = add_number(at, "group", spec->group, (gid_t)-1);
+	return *spec->probes ? add(at, "probes", spec->probes) : at;
+}
+
 /* What differs from the defaults, as one text. */
 static const char *describe(const struct config *config)
 {
-	static const char *const commands[] = { "run", "list", "schema", "help", "version" };
+	static const char *const commands[] = { "run", "list", "schema", "check", "help", "version" };
 	static char text[16384];
+	const struct probe_config *all = &config->all;
 	char *at = text + 1, names[FILTER_NAMES_LEN], host[256];
 
 	*at = 0;
@@ -70,36 +96,40 @@ static const char *describe(const struct config *config)
 		at = add(at, "command", commands[config->command]);
 	for (unsigned i = 0; i < config->n_words; i++)
 		at = add(at, "word", config->words[i]);
-	if (config->filters)
-		at = add(at, "filters", config_filter_names(config, config->filters, names));
-	for (unsigned i = 0; i < config->n_nics; i++)
-		at = add(at, "nic", config->nics[i]);
-	for (unsigned i = 0; i < config->n_pids; i++)
-		at = add_number(at, "pid", config->pids[i], UINT64_MAX);
-	for (unsigned i = 0; i < config->n_ports; i++)
-		at = add_number(at, "port", config->ports[i], UINT64_MAX);
-	for (unsigned i = 0; i < config->n_source_ports; i++)
-		at = add_number(at, "sport", config->source_ports[i], UINT64_MAX);
-	for (unsigned i = 0; i < config->n_destination_ports; i++)
-		at = add_number(at, "dport", config->destination_ports[i], UINT64_MAX);
-	for (unsigned i = 0; i < config->n_excluded_ports; i++)
-		at = add_number(at, "excluded", config->excluded_ports[i], UINT64_MAX);
-	at = add_number(at, "sample", config->sample, 1);
-	at = add_number(at, "latency", config->min_latency_ns, 0);
-	at = add_number(at, "summary", config->summary, 0);
-	at = add_number(at, "all_netns", config->all_netns, 0);
-	at = add_number(at, "families", config->families, FAMILY_BIT(FAMILY_IPV4) | FAMILY_BIT(FAMILY_IPV6));
-	at = add_number(at, "actions", config->actions, 1 << ACTION_CONNECT | 1 << ACTION_ACCEPT);
-	at = add_number(at, "cgroup", config->cgroup, 0);
-	at = add_number(at, "duplicates", config->duplicates, 0);
-	if (config->way)
-		at = add(at, "way", probe_ways[config->way]);
-	at = add_number(at, "interval", config->interval_ns, 1000000000);
+	if (all->filters)
+		at = add(at, "filters", config_filter_names(all, all->filters, names));
+	for (unsigned i = 0; i < all->n_nics; i++)
+		at = add(at, "nic", all->nics[i]);
+	for (unsigned i = 0; i < all->n_pids; i++)
+		at = add_number(at, "pid", all->pids[i], UINT64_MAX);
+	for (unsigned i = 0; i < all->n_ports; i++)
+		at = add_number(at, "port", all->ports[i], UINT64_MAX);
+	for (unsigned i = 0; i < all->n_source_ports; i++)
+		at = add_number(at, "sport", all->source_ports[i], UINT64_MAX);
+	for (unsigned i = 0; i < all->n_destination_ports; i++)
+		at = add_number(at, "dport", all->destination_ports[i], UINT64_MAX);
+	for (unsigned i = 0; i < all->n_excluded_ports; i++)
+		at = add_number(at, "excluded", all->excluded_ports[i], UINT64_MAX);
+	at = add_number(at, "sample", all->sample, 1);
+	at = add_number(at, "latency", all->min_latency_ns, 0);
+	at = add_number(at, "summary", all->summary, 0);
+	at = add_number(at, "all_netns", all->all_netns, 0);
+	at = add_number(at, "families", all->families, FAMILY_BIT(FAMILY_IPV4) | FAMILY_BIT(FAMILY_IPV6));
+	at = add_number(at, "actions", all->actions, 1 << ACTION_CONNECT | 1 << ACTION_ACCEPT);
+	at = add_number(at, "cgroup", all->cgroup, 0);
+	if (all->cgroup_map[0])
+		at = add(at, "cgroupmap", all->cgroup_map);
+	if (all->mntns_map[0])
+		at = add(at, "mntnsmap", all->mntns_map);
+	at = add_number(at, "duplicates", all->duplicates, 0);
+	if (all->way)
+		at = add(at, "way", probe_ways[all->way]);
+	at = add_number(at, "interval", all->interval_ns, 1000000000);
 	at = add_number(at, "duration", config->duration_ns, 0);
 	at = add_number(at, "count", config->count, 0);
-	at = add_number(at, "ring", config->ring_bytes, 1 << 20);
-	if (config->output)
-		at = add(at, "output", config->output);
+	at = add_number(at, "ring", all->ring_bytes, 1 << 20);
+	for (unsigned i = 0; i < config->n_outputs; i++)
+		at = describe_output(at, &config->outputs[i]);
 	for (unsigned i = 0; i < config->n_labels; i++)
 		at = add(add(at, "label", config->labels[i].key), "value", config->labels[i].value);
 	gethostname(host, sizeof(host));
@@ -108,6 +138,11 @@ static const char *describe(const struct config *config)
 	at = add_number(at, "quiet", config->quiet, 0);
 	at = add_number(at, "verbose", config->verbose, 0);
 	at = add_number(at, "json", config->json, 0);
+	at = add_number(at, "community-id", config->community_id, 0);
+	if (config->user[0])
+		at = add(at, "user", config->user);
+	if (config->file)
+		at = add(at, "file", config->file);
 	if (config->write_dir)
 		at = add(at, "write", config->write_dir);
 	return text + 1;
@@ -146,7 +181,7 @@ static const struct {
 	{ "--dport 1,65535", "filters=--dport dport=1 dport=65535" },
 	{ "-dp 80,443 -sp 1 -dp 22", "filters=--sport, --dport sport=1 dport=80 dport=443 dport=22" },
 	{ "tcp_bytes -sp 1 - all -q -dp 2 list", "word=tcp_bytes word=- word=all word=list filters=--sport, --dport sport=1 dport=2 quiet=1" },
-	{ "--host -sp -o stdout -qi 2 -dp 3", "filters=--dport dport=3 interval=2000000000 output=stdout host=-sp quiet=1" },
+	{ "--host -sp -o stdout -qi 2 -dp 3", "filters=--dport dport=3 interval=2000000000 host=-sp quiet=1" },
 	{ "-sp 1 -- -sp -dp", "word=-sp word=-dp filters=--sport sport=1" },
 	{ "--exclude-port 22,65535 --exclude-port 1", "filters=--exclude-port excluded=22 excluded=65535 excluded=1" },
 	{ "--sample", "filters=--sample sample=100" },
@@ -162,6 +197,7 @@ static const struct {
 	{ "--min-latency 1", "filters=--min-latency latency=1" },
 	{ "--min-latency=1000000000000", "filters=--min-latency latency=1000000000000" },
 	{ "--summary", "filters=--summary summary=1" },
+	{ "--cgroupmap /sys/fs/bpf/a --mntnsmap b", "filters=--cgroupmap, --mntnsmap cgroupmap=/sys/fs/bpf/a mntnsmap=b" },	/* looked at later */
 	{ "--netns all", "all_netns=1" },
 	{ "--duplicates", "duplicates=1" },
 	{ "--noclear", "" },
@@ -183,10 +219,20 @@ static const struct {
 	{ "--attach kprobe", "way=kprobe" },
 	{ "--attach=tracepoint", "way=tracepoint" },
 
-	{ "--output stdout", "output=stdout" },
-	{ "-o stdout,agent=yes,full=drop-oldest,queue=128K", "output=stdout,agent=yes,full=drop-oldest,queue=128K" },
-	{ "-ostdout,agent=no,full=drop-newest,queue=1G", "output=stdout,agent=no,full=drop-newest,queue=1G" },
-	{ "-o stdout,full=block,probes=nic_throughput+tcp_connection", "output=stdout,full=block,probes=nic_throughput+tcp_connection" },
+	{ "--output stdout", "" },
+	{ "-o stdout,agent=yes,full=drop-oldest,queue=128K", "output=stdout full=drop-oldest agent=1 queue=131072" },
+	{ "-ostdout,agent=no,full=drop-newest,queue=1G", "output=stdout full=drop-newest queue=1073741824" },
+	{ "-o stdout,full=block,probes=nic_throughput+tcp_connection", "output=stdout probes=nic_throughput+tcp_connection" },
+	{ "-o file:x", "output=file:x" },
+	{ "-o file:x,rotate-size=1M,rotate-time=1h,keep=1,keep-size=1G,compress",
+	  "output=file:x rotate-size=1048576 rotate-time=3600000000000 keep=1 keep-size=1073741824 compress=1" },
+	{ "-o file:x,rotate-time=2d,compress=no -o file:y,rotate-time=90,compress=yes,agent=no",
+	  "output=file:x rotate-time=172800000000000 output=file:y agent=0 rotate-time=90000000000 compress=1" },
+	{ "-o file:a:b=c", "output=file:a:b=c" },
+	{ "-o unix:/run/x,mode=0600,group=root -o unix-connect:/run/x", "output=unix:/run/x mode=384 group=0 output=unix-connect:/run/x" },
+	{ "-o stdout -o unix:x,full=block", "output=unix:x full=block" },
+	{ "--community-id", "community-id=1" },
+	{ "--user root", "user=root" },
 	{ "--label a=b", "label=a value=b" },
 	{ "--label a=b --label c==d=", "label=a value=b label=c value==d=" },
 	{ "--label a=1 --label ab=1", "label=a value=1 label=ab value=1" },
@@ -235,7 +281,7 @@ static bool is_accepted(const char *option)
 {
 	size_t len = strlen(option);
 
-	if (!strcmp(option, "--cgroupmap") || !strcmp(option, "--mntnsmap"))	/* need a pinned map: tests/e2e/test_tcp_bytes_filters.py */
+	if (!strcmp(option, "-c") || !strcmp(option, "--config") || !strcmp(option, "--check"))	/* need a file: test_config_file.c */
 		return true;
 	for (size_t i = 0; i < COUNT_OF(accepted); i++)
 		for (const char *at = accepted[i].line; (at = strstr(at, option)); at++)
@@ -274,7 +320,7 @@ static void test_every_option(void **state)
 /* There is room for the names of all filters. */
 static void test_filter_names(void **state)
 {
-	struct config config = {
+	struct probe_config config = {
 		.filter_options = { "nic", "pid", "port", "direction", "ipv4", "cgroup", "cgroupmap", "mntnsmap", "sport", "dport",
 				    "exclude-port", "sample", "min-latency", "summary" },
 	};
@@ -298,7 +344,7 @@ static void check_folder(const char *folder)
 	command_line_init(&line, text);
 	assert_int_equal(stat(folder, &stat_), 0);
 	assert_int_equal(parse(&config, &line), 0);
-	assert_int_equal(config.cgroup, stat_.st_ino);
+	assert_int_equal(config.all.cgroup, stat_.st_ino);
 	config_release(&config);
 	free(line.copy);
 }
@@ -361,7 +407,7 @@ static void test_refused(void **state)
 		{ "--direction both", "--direction" }, { "-r ''", "--direction" }, { "-r CONNECT", "--direction" },
 		{ "--ipv4 --ipv6", "--ipv6" }, { "-64", "--ipv4" },
 		{ "--cgroup 0", "--cgroup" }, { "--cgroup ''", "--cgroup" }, { "--cgroup /tmp", "--cgroup" },
-		{ "--cgroupmap /no/such/map", "--cgroupmap" }, { "--cgroupmap /tmp", "--cgroupmap" }, { "--mntnsmap ''", "--mntnsmap" },
+		{ "--cgroupmap ''", "--cgroupmap" }, { "--mntnsmap ''", "--mntnsmap" },
 		{ "--cgroup /no/such/folder", "--cgroup" }, { "--cgroup 18446744073709551616", "--cgroup" }, { "--cgroup -5", "--cgroup" },
 		{ "--interval 0", "--interval" }, { "--interval 0.009", "--interval" }, { "--interval x", "--interval" },
 		{ "--interval 86401", "--interval" }, { "--interval ''", "--interval" }, { "-i 1s", "--interval" }, { "-i -1", "--interval" },
@@ -371,7 +417,18 @@ static void test_refused(void **state)
 		{ "--ring-size 0", "--ring-size" }, { "--ring-size 2048", "--ring-size" }, { "--ring-size 12K", "--ring-size" },
 		{ "--ring-size 2G", "--ring-size" }, { "--ring-size 64KB", "--ring-size" }, { "--ring-size K", "--ring-size" },
 		{ "--attach ''", "--attach" }, { "--attach uprobe", "--attach" }, { "--attach none", "--attach" },
-		{ "--output ''", "--output" }, { "--output file:/tmp/x", "--output" }, { "-o stdout -o stdout", "--output" },
+		{ "--output ''", "--output" }, { "-o stdout -o stdout", "--output stdout: it is there twice" }, { "-o file:x -o file:x,keep=1", "--output file:x: it is there twice" },
+		{ "-o x.jsonl", "for a file use file:x.jsonl" }, { "-o ./x", "for a file use file:./x" }, { "-o -", "use stdout" }, { "-o File:x", "no such output" },
+		{ "-o file:", "--output file: needs a path" }, { "-o unix", "needs a path: unix:PATH" }, { "-o stdout:x", "--output stdout" },
+		{ "-o file:x,mode=0600", "--output: mode: file has no such setting" }, { "-o stdout,keep=1", "--output: keep: stdout has no such setting" },
+		{ "-o file:x,keep=0", "--output: keep 0" }, { "-o file:x,rotate-size=1K", "--output: rotate-size 1K" }, { "-o file:x,compress=maybe", "compress" },
+		{ "-o file:x,rotate-time=0", "rotate-time 0" }, { "-o file:x,rotate-time=1w", "rotate-time 1w" }, { "-o file:x,rotate-time=367d", "rotate-time" },
+		{ "-o file:x,rotate-time=99999999999999999999", "rotate-time" }, { "-o file:x,rotate-time=1hh", "rotate-time" },
+		{ "-o unix:x,mode=0888", "mode" }, { "-o unix:x,mode=-1", "mode" }, { "-o unix:x,mode=", "mode" }, { "-o unix:x,mode=0001", "mode" },
+		{ "-o unix:x,group=no_such_group", "no such group" }, { "--user no_such_user", "no such user" }, { "--user ''", "--user" },
+		{ "--config", "--config: needs" }, { "-c /no/such/file", "/no/such/file" }, { "-c /tmp", "/tmp" }, { "-c a -c b", "--config b: one file" },
+		{ "--check", "--check: which file?" },
+		{ "-o unix:01234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789", "longer than 107 bytes" },
 		{ "-o stdout,", "--output" }, { "-o stdout,agent", "--output" }, { "-o stdout,agent=maybe", "--output" },
 		{ "-o stdout,full=never", "--output" }, { "-o stdout,full=", "--output" }, { "-o stdout,queue=1K", "--output" },
 		{ "-o stdout,queue=2G", "--output" }, { "-o stdout,queue", "--output" }, { "-o stdout,probes=", "--output" },
@@ -415,8 +472,8 @@ static void test_lengths(void **state)
 			sprintf(text + strlen(text), ",%u", n);
 		command_line_init(&line, text);
 		assert_int_equal(parse(&config, &line), 0);
-		assert_int_equal(config.n_nics + config.n_pids + config.n_ports + config.n_source_ports + config.n_destination_ports +
-				 config.n_excluded_ports, MAX_LIST);
+		assert_int_equal(config.all.n_nics + config.all.n_pids + config.all.n_ports + config.all.n_source_ports + config.all.n_destination_ports +
+				 config.all.n_excluded_ports, MAX_LIST);
 		config_release(&config);
 		free(line.copy);
 		strcat(text, ",65");

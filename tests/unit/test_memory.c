@@ -48,16 +48,19 @@ static void *failing_realloc(void *old, size_t size)
 #define arena_drop memory_arena_drop
 #include "../../agent/buf.c"
 
-#define output_check memory_output_check
 #define output_new memory_output_new
-#define output_wants_probe memory_output_wants_probe
 #define output_free memory_output_free
 #define output_blocks memory_output_blocks
 #define output_push memory_output_push
 #define output_flush memory_output_flush
 #define output_idle memory_output_idle
+#define output_queued memory_output_queued
 #define output_abandon memory_output_abandon
 #define output_written memory_output_written
+#define output_interrupted memory_output_interrupted
+#define output_closed memory_output_closed
+#define output_opened memory_output_opened
+#define output_retry memory_output_retry
 #include "../../agent/output/output.c"
 
 #undef malloc
@@ -119,7 +122,7 @@ static void test_queue(void **state)
 
 	(void)state;
 	assert_non_null(output);
-	*output = (struct output){ .ops = &ops, .state = OUTPUT_OPEN, .spec = { .full = FULL_BLOCK, .queue_bytes = 1 << 20 } };
+	*output = (struct output){ .ops = &ops, .state = OUTPUT_OPEN, .notice_dataset = 9, .drop_reason = LOST_QUEUE_FULL, .spec = { .full = FULL_BLOCK, .queue_bytes = 1 << 20 } };
 	for (unsigned i = 0; i < 1100; i++) {
 		assert_non_null(arena_room(&writer, 10));
 		left = i % 3 ? 1 : 0;
@@ -127,12 +130,12 @@ static void test_queue(void **state)
 		left = 0;
 		arena_commit(&writer, 10);
 		assert_int_equal(output->emitted, i + 1);
-		assert_int_equal(output->emitted, output->n_waiting + output->lost);
+		assert_int_equal(output->emitted, output->waiting.n + output->lost);
 	}
 	assert_in_range(output->lost, 1, 20);
 	assert_int_equal(output->lost_by[LOST_QUEUE_FULL][3], output->lost);
-	for (unsigned i = 0; i < output->n_waiting; i++)
-		assert_int_equal(output->queue[(output->head + i) & (output->room - 1)].length, 10);
+	for (unsigned i = 0; i < output->waiting.n; i++)
+		assert_int_equal(output->waiting.records[(output->waiting.head + i) & (output->waiting.room - 1)].length, 10);
 	output_free(output);
 	arena_writer_release(&writer);
 }
@@ -140,10 +143,12 @@ static void test_queue(void **state)
 static void test_output_new(void **state)
 {
 	struct output *output = NULL;
+	struct output_spec spec;
 
 	(void)state;
+	assert_int_equal(spec_begin("", "stdout", &spec), 0);
 	left = 1;
-	assert_int_equal(output_new(NULL, "stdout", &output), -ENOMEM);
+	assert_int_equal(output_new(NULL, &spec, &output), -ENOMEM);
 	assert_null(output);
 	left = 0;
 }

@@ -8,6 +8,7 @@
 
 #define MAX_MODEL 20000
 #define LONGEST 4096
+#define NOTICE OUTPUT_MAX_DATASETS	/* no dataset of these tests is told first, but where that is tested */
 
 struct model_record {
 	unsigned id, length;
@@ -24,12 +25,13 @@ struct bench {
 	unsigned first, end, writing_first, n_writing;
 	uint64_t waiting_bytes, emitted, delivered, bytes;
 	uint64_t lost_by[LOST_REASONS][OUTPUT_MAX_DATASETS];
-	bool closed;
+	bool closed, retrying, limited;
+	enum lost_reason drop_reason;
 
 	int write_error;			/* with which the writer ends at once */
 	bool writing;
 	unsigned longest;			/* in random steps */
-	unsigned n_writes, n_closes, n_progress;
+	unsigned n_writes, n_closes, n_progress, n_retries;
 };
 
 /* --- the writer --- */
@@ -60,10 +62,10 @@ static void check_batch(const struct bench *bench)
 		}
 	}
 	assert_int_equal(n, bench->n_writing);
-	assert_true(bench->first == bench->end || n == OUTPUT_BATCH_RECORDS || output->n_batch == OUTPUT_BATCH_IOVS);
+	assert_true(bench->limited || bench->first == bench->end || n == OUTPUT_BATCH_RECORDS || output->n_batch == OUTPUT_BATCH_IOVS);
 }
 
-static void model_written(struct bench *bench, size_t bytes, int error);
+static void model_closed(struct bench *bench, size_t bytes);
 
 static void fake_write(struct output *output)
 {
@@ -81,8 +83,8 @@ static void fake_write(struct output *output)
 	bench->n_writes++;
 	bench->writing = true;
 	if (bench->write_error) {
-		model_written(bench, 0, bench->write_error);
-		output_written(output, 0, bench->write_error);
+		model_closed(bench, 0);
+		output_closed(output, 0, bench->write_error, LOST_WRITE_ERROR);
 	}
 }
 
@@ -101,7 +103,15 @@ static void fake_progress(struct output *output, void *context)
 	bench->n_progress++;
 }
 
-static const struct output_ops fake_ops = { .write = fake_write, .close = fake_close };
+static void fake_retry(struct output *output, void *context)
+{
+	struct bench *bench = context;
+
+	assert_ptr_equal(output, bench->output);
+	bench->n_retries++;
+}
+
+static const struct output_ops fake_ops = { .write = fake_write, .close = fake_close, .blocks = true };
 
 static struct bench *bench_new(enum full_policy full, uint64_t queue_bytes)
 {
@@ -110,8 +120,9 @@ static struct bench *bench_new(enum full_policy full, uint64_t queue_bytes)
 
 	assert_true(bench && output);
 	*output = (struct output){ .ops = &fake_ops, .spec = { .full = full, .queue_bytes = queue_bytes }, .state = OUTPUT_OPEN,
-				   .on_progress = fake_progress, .context = bench };
+				   .notice_dataset = NOTICE, .drop_reason = LOST_QUEUE_FULL, .on_progress = fake_progress, .on_retry = fake_retry, .context = bench };
 	bench->output = output;
+	bench->drop_reason = LOST_QUEUE_FULL;
 	return bench;
 }
 
@@ -131,16 +142,16 @@ static void check_counters(const struct bench *bench)
 {
 	const struct output *output = bench->output;
 
-	assert_int_equal(output->emitted, output->delivered + output->n_waiting + output->n_writing + output->lost);
+	assert_int_equal(output->emitted, output->delivered + output->waiting.n + output->n_writing + output->lost);
 	assert_int_equal(output->emitted, bench->emitted);
 	assert_int_equal(output->delivered, bench->delivered);
 	assert_int_equal(output->lost, model_lost(bench));
-	assert_int_equal(output->n_waiting, bench->end - bench->first);
-	assert_int_equal(output->waiting_bytes, bench->waiting_bytes);
+	assert_int_equal(output->waiting.n, bench->end - bench->first);
+	assert_int_equal(output->waiting.bytes, bench->waiting_bytes);
 	assert_int_equal(output->n_writing, bench->n_writing);
 	assert_int_equal(output->bytes, bench->bytes);
 	assert_memory_equal(output->lost_by, bench->lost_by, sizeof(bench->lost_by));
-	assert_int_equal(output->state, bench->closed ? OUTPUT_CLOSED : OUTPUT_OPEN);
+	assert_int_equal(output->state, bench->closed ? OUTPUT_CLOSED : bench->retrying ? OUTPUT_RETRYING : OUTPUT_OPEN);
 	assert_int_equal(bench->n_closes, bench->closed);
 	assert_int_equal(output_idle(output), bench->first == bench->end && !bench->n_writing);
 	assert_int_equal(output_blocks(output), output->spec.full == FULL_BLOCK && !bench->closed &&
@@ -165,9 +176,9 @@ static void model_push(struct bench *bench, struct model_record record)
 		return;
 	}
 	while (spec->full == FULL_DROP_OLDEST && bench->waiting_bytes >= spec->queue_bytes)
-		model_lose_oldest(bench, LOST_QUEUE_FULL);
+		model_lose_oldest(bench, bench->drop_reason);
 	if (spec->full == FULL_DROP_NEWEST && bench->waiting_bytes >= spec->queue_bytes) {
-		bench->lost_by[LOST_QUEUE_FULL][record.dataset]++;
+		bench->lost_by[bench->drop_reason][record.dataset]++;
 		return;
 	}
 	assert_true(bench->end < MAX_MODEL);
@@ -196,27 +207,56 @@ static void push(struct bench *bench, unsigned length, uint8_t dataset, bool gap
 	check_counters(bench);
 }
 
-/* The model of a write's end. */
-static void model_written(struct bench *bench, size_t bytes, int error)
+/* The model of a write's end: how many records of the batch are whole. */
+static unsigned model_delivered(struct bench *bench, size_t bytes)
 {
-	enum lost_reason reason = error == -ENOSPC ? LOST_DISK_FULL : LOST_WRITE_ERROR;
 	size_t at = 0;
+	unsigned i = 0;
 
-	for (unsigned i = 0; i < bench->n_writing; i++) {
-		const struct model_record *record = &bench->queue[bench->writing_first + i];
-
-		at += record->length;
-		if (at <= bytes)
-			bench->delivered++;
-		else
-			bench->lost_by[reason][record->dataset]++;
+	for (; i < bench->n_writing; i++) {
+		at += bench->queue[bench->writing_first + i].length;
+		if (at > bytes)
+			break;
+		bench->delivered++;
 	}
 	bench->bytes += bytes;
-	bench->n_writing = 0;
 	bench->writing = false;
-	bench->closed = error;
-	while (error && bench->first < bench->end)
-		model_lose_oldest(bench, reason);
+	return i;
+}
+
+static void model_written(struct bench *bench, size_t bytes)
+{
+	model_delivered(bench, bytes);
+	bench->n_writing = 0;
+	bench->retrying = false;
+	bench->drop_reason = LOST_QUEUE_FULL;
+}
+
+static void model_closed(struct bench *bench, size_t bytes)
+{
+	for (unsigned i = model_delivered(bench, bytes); i < bench->n_writing; i++)
+		bench->lost_by[LOST_WRITE_ERROR][bench->queue[bench->writing_first + i].dataset]++;
+	bench->n_writing = 0;
+	bench->closed = true;
+	bench->retrying = false;
+	while (bench->first < bench->end)
+		model_lose_oldest(bench, LOST_WRITE_ERROR);
+}
+
+/* What is not whole goes back before what waits. */
+static void model_interrupted(struct bench *bench, size_t bytes, enum lost_reason reason)
+{
+	unsigned whole = model_delivered(bench, bytes);
+
+	while (bench->n_writing > whole) {
+		struct model_record record = bench->queue[bench->writing_first + --bench->n_writing];
+
+		bench->queue[--bench->first] = record;
+		bench->waiting_bytes += record.length;
+	}
+	bench->n_writing = 0;
+	bench->retrying = true;
+	bench->drop_reason = reason;
 }
 
 static size_t batch_bytes(const struct bench *bench)
@@ -228,23 +268,54 @@ static size_t batch_bytes(const struct bench *bench)
 	return bytes;
 }
 
-static void finish_write(struct bench *bench, size_t bytes, int error)
+static void finish_write(struct bench *bench)
 {
 	unsigned n_progress = bench->n_progress;
 
 	assert_true(bench->writing);
-	model_written(bench, bytes, error);
-	output_written(bench->output, bytes, error);
+	model_written(bench, batch_bytes(bench));
+	output_written(bench->output);
 	assert_int_equal(bench->n_progress, n_progress + 1);
-	if (error)
-		assert_int_equal(bench->output->error, error);
+	check_counters(bench);
+}
+
+static void close_write(struct bench *bench, size_t bytes, int error)
+{
+	unsigned n_progress = bench->n_progress;
+
+	model_closed(bench, bytes);
+	output_closed(bench->output, bytes, error, LOST_WRITE_ERROR);
+	assert_int_equal(bench->n_progress, n_progress + 1);
+	assert_int_equal(bench->output->error, error);
+	check_counters(bench);
+}
+
+static void interrupt_write(struct bench *bench, size_t bytes, int error, enum lost_reason reason)
+{
+	unsigned n_progress = bench->n_progress;
+
+	model_interrupted(bench, bytes, reason);
+	output_interrupted(bench->output, bytes, error, reason);
+	assert_int_equal(bench->n_progress, n_progress + 1);
+	assert_int_equal(bench->output->error, error);
+	check_counters(bench);
+}
+
+static void retry(struct bench *bench)
+{
+	bool tries = !bench->writing && bench->retrying, begins = tries && bench->first < bench->end;
+	unsigned n_writes = bench->n_writes, n_retries = bench->n_retries;
+
+	output_retry(bench->output);
+	assert_int_equal(bench->n_retries, n_retries + tries);
+	assert_int_equal(bench->n_writes, n_writes + begins);
 	check_counters(bench);
 }
 
 /* A flush begins a write if there is something, none is under way, and the output is open. */
 static void flush(struct bench *bench)
 {
-	bool begins = bench->first < bench->end && !bench->writing && !bench->closed;
+	bool begins = bench->first < bench->end && !bench->writing && !bench->closed && !bench->retrying;
 	unsigned n_writes = bench->n_writes;
 
 	output_flush(bench->output);
@@ -257,9 +328,11 @@ static void flush(struct bench *bench)
 static void drain(struct bench *bench)
 {
 	while (bench->writing || bench->first < bench->end) {
-		if (!bench->writing)
+		if (!bench->writing && bench->retrying)
+			retry(bench);
+		else if (!bench->writing)
 			flush(bench);
-		finish_write(bench, batch_bytes(bench), 0);
+		finish_write(bench);
 	}
 }
 
@@ -267,7 +340,7 @@ static void drain(struct bench *bench)
 static void bench_free(struct bench *bench)
 {
 	if (bench->writing)
-		finish_write(bench, batch_bytes(bench), 0);
+		finish_write(bench);
 	output_free(bench->output);
 	assert_int_equal(bench->n_closes, 1);
 	arena_writer_release(&bench->arenas);
@@ -288,10 +361,10 @@ static void test_merge(void **state)
 	assert_int_equal(bench->output->n_writing, 10);
 	push(bench, 50, 0, false);
 	flush(bench);	/* nothing: one is under way */
-	finish_write(bench, batch_bytes(bench), 0);
+	finish_write(bench);
 	flush(bench);
 	assert_int_equal(bench->output->n_writing, 1);
-	finish_write(bench, 50, 0);
+	finish_write(bench);
 	flush(bench);	/* nothing: empty */
 	assert_int_equal(bench->n_writes, 2);
 	assert_int_equal(bench->delivered, 11);
@@ -307,10 +380,10 @@ static void test_gaps(void **state)
 		push(bench, 10, i % OUTPUT_MAX_DATASETS, true);
 	flush(bench);
 	assert_int_equal(bench->output->n_batch, OUTPUT_BATCH_IOVS);
-	finish_write(bench, batch_bytes(bench), 0);
+	finish_write(bench);
 	flush(bench);
 	assert_int_equal(bench->output->n_batch, 100 - OUTPUT_BATCH_IOVS);
-	finish_write(bench, batch_bytes(bench), 0);
+	finish_write(bench);
 	bench_free(bench);
 }
 
@@ -324,10 +397,10 @@ static void test_batch_records(void **state)
 	flush(bench);
 	assert_int_equal(bench->output->n_writing, OUTPUT_BATCH_RECORDS);
 	assert_int_equal(bench->output->n_batch, 1);
-	finish_write(bench, batch_bytes(bench), 0);
+	finish_write(bench);
 	flush(bench);
 	assert_int_equal(bench->output->n_writing, 500);
-	finish_write(bench, batch_bytes(bench), 0);
+	finish_write(bench);
 	bench_free(bench);
 }
 
@@ -360,7 +433,7 @@ static void test_block(void **state)
 	push(bench, 1, 0, false);
 	assert_true(output_blocks(bench->output));
 	push(bench, 500, 1, false);	/* an agent record */
-	assert_int_equal(bench->output->n_waiting, 3);
+	assert_int_equal(bench->output->waiting.n, 3);
 	flush(bench);
 	assert_false(output_blocks(bench->output));
 	drain(bench);
@@ -376,7 +449,7 @@ static void check_drop(enum full_policy full, unsigned first)
 
 	for (unsigned i = 0; i < 15; i++)
 		push(bench, 100, i, false);
-	assert_int_equal(bench->output->n_waiting, 10);
+	assert_int_equal(bench->output->waiting.n, 10);
 	for (unsigned i = 0; i < 15; i++)
 		assert_int_equal(bench->output->lost_by[LOST_QUEUE_FULL][i], i >= first && i < first + 5);
 	drain(bench);
@@ -405,7 +478,7 @@ static void test_drop_oldest_bound(void **state)
 		push(bench, 10, 0, false);
 	for (unsigned i = 0; i < 1000; i++) {
 		push(bench, LONGEST, 1, false);
-		assert_true(bench->output->waiting_bytes < 10000 + LONGEST);
+		assert_true(bench->output->waiting.bytes < 10000 + LONGEST);
 	}
 	bench_free(bench);
 }
@@ -413,19 +486,20 @@ static void test_drop_oldest_bound(void **state)
 /* --- errors --- */
 
 /* What was written whole is delivered, a part of a record is not; all else is lost, and so is what comes after. */
-static void check_error(int error, enum lost_reason reason)
+static void test_closed(void **state)
 {
 	struct bench *bench = bench_new(FULL_BLOCK, 1 << 20);
 
+	(void)state;
 	for (unsigned i = 0; i < 10; i++)
 		push(bench, 100, i, i % 2);
 	flush(bench);
 	push(bench, 100, 10, false);
-	finish_write(bench, 350, error);
+	close_write(bench, 350, -EIO);
 	assert_int_equal(bench->output->delivered, 3);
 	assert_int_equal(bench->output->bytes, 350);
 	assert_int_equal(bench->output->lost, 8);
-	assert_int_equal(bench->output->lost_by[reason][10], 1);
+	assert_int_equal(bench->output->lost_by[LOST_WRITE_ERROR][10], 1);
 	push(bench, 100, 11, false);
 	assert_int_equal(bench->output->lost_by[LOST_WRITE_ERROR][11], 1);
 	flush(bench);
@@ -433,12 +507,104 @@ static void check_error(int error, enum lost_reason reason)
 	bench_free(bench);
 }
 
-static void test_error(void **state)
+/* What was not written whole is written again, in order, before what came meanwhile; what then has no room is lost for the reason of the interruption. */
+static void check_interrupted(enum full_policy full)
+{
+	struct bench *bench = bench_new(full, 1000);
+
+	for (unsigned i = 0; i < 10; i++)
+		push(bench, 100, i, i % 2);
+	flush(bench);
+	push(bench, 100, 10, false);
+	interrupt_write(bench, 350, -ENOSPC, LOST_DISK_FULL);
+	assert_int_equal(bench->output->delivered, 3);
+	assert_int_equal(bench->output->waiting.n, 8);
+	flush(bench);	/* nothing: only a retry writes */
+	assert_int_equal(bench->n_writes, 1);
+	retry(bench);
+	interrupt_write(bench, 99, -ENOSPC, LOST_DISK_FULL);
+	assert_int_equal(bench->output->waiting.n, 8);
+	for (unsigned i = 11; i < 20; i++)
+		push(bench, 100, i, false);
+	assert_int_equal(bench->output->lost, full == FULL_BLOCK ? 0 : 7);
+	assert_int_equal(bench->output->lost_by[LOST_QUEUE_FULL][full == FULL_DROP_NEWEST ? 19 : 3], 0);
+	assert_int_equal(bench->output->lost_by[LOST_DISK_FULL][full == FULL_DROP_NEWEST ? 19 : 3], full != FULL_BLOCK);
+	drain(bench);
+	push(bench, 100, 20, false);
+	flush(bench);
+	assert_true(bench->writing);
+	bench_free(bench);
+}
+
+static void test_interrupted(void **state)
 {
 	(void)state;
-	check_error(-EIO, LOST_WRITE_ERROR);
-	check_error(-EPIPE, LOST_WRITE_ERROR);
-	check_error(-ENOSPC, LOST_DISK_FULL);
+	check_interrupted(FULL_BLOCK);
+	check_interrupted(FULL_DROP_OLDEST);
+	check_interrupted(FULL_DROP_NEWEST);
+}
+
+/* agent_lost overtakes what waits, before a retry and after; there are never more than 64 of them. */
+static void test_notices(void **state)
+{
+	struct bench *bench = bench_new(FULL_DROP_NEWEST, 1000);
+	struct output *output = bench->output;
+	struct arena_writer *arenas = &bench->arenas;
+	char *at;
+
+	(void)state;
+	output->notice_dataset = 5;
+	for (unsigned i = 0; i < 100; i++) {
+		at = arena_room(arenas, 20);
+		fill(at, i, 20);
+		output_push(output, arenas->arena, arenas->arena->used, 20, i < 10 ? 0 : 5);
+		arena_commit(arenas, 20);
+	}
+	assert_int_equal(output->waiting.n, 10);
+	assert_int_equal(output->notices.n, OUTPUT_MAX_NOTICES);
+	assert_int_equal(output->lost_by[LOST_QUEUE_FULL][5], 90 - OUTPUT_MAX_NOTICES);
+	bench->n_writing = 0;
+	bench->first = 0;
+	bench->end = OUTPUT_MAX_NOTICES + 10;
+	for (unsigned i = 0; i < bench->end; i++)
+		bench->queue[i] = (struct model_record){ .id = i < OUTPUT_MAX_NOTICES ? 100 - OUTPUT_MAX_NOTICES + i : i - OUTPUT_MAX_NOTICES, .length = 20 };
+	bench->waiting_bytes = 20 * bench->end;
+	output_flush(output);
+	assert_int_equal(output->n_writing, OUTPUT_MAX_NOTICES + 10);
+	output_interrupted(output, 50, -EPIPE, LOST_NO_READER);
+	assert_int_equal(output->notices.n, OUTPUT_MAX_NOTICES - 2);
+	assert_int_equal(output->waiting.n, 10);
+	assert_int_equal(output_queued(output), OUTPUT_MAX_NOTICES + 8);
+	bench->n_writing = 0;
+	bench->writing = false;
+	bench->first = 2;
+	output_retry(output);
+	assert_int_equal(output->n_writing, OUTPUT_MAX_NOTICES + 8);
+	output_written(output);
+	assert_int_equal(output->emitted, output->delivered + output->lost);
+	bench->writing = false;
+	bench_free(bench);
+}
+
+/* A batch is no longer than a file may be, but for a record that is longer. */
+static void test_batch_limit(void **state)
+{
+	struct bench *bench = bench_new(FULL_BLOCK, 1 << 20);
+
+	(void)state;
+	bench->output->spec.rotate_bytes = 1000;
+	bench->limited = true;
+	push(bench, 400, 0, false);
+	push(bench, 600, 0, false);
+	push(bench, 1, 0, false);
+	push(bench, 2000, 0, false);
+	push(bench, 1000, 0, true);
+	for (unsigned i = 0, expected[] = { 1000, 1, 2000, 1000 }; i < 4; i++) {
+		flush(bench);
+		assert_int_equal(batch_bytes(bench), expected[i]);
+		finish_write(bench);
+	}
+	bench_free(bench);
 }
 
 static void test_error_at_once(void **state)
@@ -461,10 +627,7 @@ static void test_error_when_idle(void **state)
 
 	(void)state;
 	push(bench, 100, 0, false);
-	bench->closed = true;
-	model_lose_oldest(bench, LOST_WRITE_ERROR);
-	output_written(bench->output, 0, -EPIPE);	/* the reader has gone */
-	check_counters(bench);
+	close_write(bench, 0, -EPIPE);	/* the reader has gone */
 	assert_false(output_blocks(bench->output));
 	bench_free(bench);
 }
@@ -488,7 +651,9 @@ static void test_abandon(void **state)
 	bench->n_writing = 0;
 	while (bench->first < bench->end)
 		model_lose_oldest(bench, LOST_SHUTDOWN);
-	output_abandon(bench->output);
+	bench->closed = true;
+	assert_true(output_abandon(bench->output));
+	bench->n_closes = 1;	/* the process ends around the writer */
 	check_counters(bench);
 	assert_int_equal(bench->output->lost, 1100);
 	for (unsigned i = 0; i < bench->output->n_batch; i++)
@@ -509,11 +674,18 @@ static void random_step(struct bench *bench, struct random *random)
 		break;
 	case 2: case 3:
 		if (bench->writing)
-			finish_write(bench, batch_bytes(bench), 0);
+			finish_write(bench);
 		break;
 	case 4:
 		if (bench->writing && !random_below(random, 40))
-			finish_write(bench, random_below(random, batch_bytes(bench)), random_below(random, 2) ? -ENOSPC : -EPIPE);
+			close_write(bench, random_below(random, batch_bytes(bench)), -EPIPE);
+		break;
+	case 6:
+		if (bench->writing && !random_below(random, 4))
+			interrupt_write(bench, random_below(random, batch_bytes(bench)), -ENOSPC, LOST_DISK_FULL);
+		break;
+	case 7:
+		retry(bench);
 		break;
 	case 5:
 		bench->write_error = random_below(random, 100) ? 0 : -EAGAIN;
@@ -571,24 +743,24 @@ static void test_arenas(void **state)
 
 static void test_wants_probe(void **state)
 {
-	struct output output = { .spec.probes = "" };
+	struct output_spec spec = { .probes = "" };
 
 	(void)state;
-	assert_true(output_wants_probe(&output, "tcp_connection"));
-	strcpy(output.spec.probes, "tcp_connection+nic");
-	assert_true(output_wants_probe(&output, "tcp_connection"));
-	assert_true(output_wants_probe(&output, "nic"));
-	assert_false(output_wants_probe(&output, "tcp"));
-	assert_false(output_wants_probe(&output, "nic_throughput"));
-	assert_false(output_wants_probe(&output, "connection+nic"));
-	assert_false(output_wants_probe(&output, ""));
+	assert_true(spec_wants_probe(&spec, "tcp_connection"));
+	strcpy(spec.probes, "tcp_connection+nic");
+	assert_true(spec_wants_probe(&spec, "tcp_connection"));
+	assert_true(spec_wants_probe(&spec, "nic"));
+	assert_false(spec_wants_probe(&spec, "tcp"));
+	assert_false(spec_wants_probe(&spec, "nic_throughput"));
+	assert_false(spec_wants_probe(&spec, "connection+nic"));
+	assert_false(spec_wants_probe(&spec, ""));
 }
 
-/* Nothing is opened, and nothing is written beyond the name, for a SPEC of any length. */
+/* One line for a SPEC of any length, and nothing is written beyond what has room. */
 static void test_wrong_spec(void **state)
 {
 	static struct capture capture;
-	struct output *output = NULL;
+	struct output_spec parsed;
 	char *spec = malloc(100000);
 
 	(void)state;
@@ -597,9 +769,8 @@ static void test_wrong_spec(void **state)
 		memset(spec, 'x', length);
 		spec[length] = 0;
 		capture_begin(&capture, STDERR_FILENO);
-		assert_int_equal(output_new(NULL, spec, &output), -EINVAL);
+		assert_int_equal(spec_parse("--output", spec, &parsed), -EINVAL);
 		check_one_line(capture_end(&capture), "--output");
-		assert_null(output);
 	}
 	free(spec);
 	output_free(NULL);
@@ -616,7 +787,10 @@ int main(void)
 		cmocka_unit_test(test_drop_newest),
 		cmocka_unit_test(test_drop_oldest),
 		cmocka_unit_test(test_drop_oldest_bound),
-		cmocka_unit_test(test_error),
+		cmocka_unit_test(test_closed),
+		cmocka_unit_test(test_interrupted),
+		cmocka_unit_test(test_notices),
+		cmocka_unit_test(test_batch_limit),
 		cmocka_unit_test(test_error_at_once),
 		cmocka_unit_test(test_error_when_idle),
 		cmocka_unit_test(test_abandon),

@@ -108,62 +108,53 @@ static void test_seconds(void **state)
 	check_all(seconds, examples, COUNT_OF(examples));
 }
 
+static void test_time(void **state)
+{
+	static const struct { const char *text; uint64_t seconds; } accepted[] = {
+		{ "1", 1 }, { "90", 90 }, { "2s", 2 }, { "30m", 1800 }, { "1h", 3600 }, { "7d", 604800 }, { "366d", 31622400 },
+	};
+	static const char *const refused[] = { "", "0", "0s", "-1", "1w", "1hh", "h", "1.5h", "367d", "31622401", "99999999999999999999", "1 h" };
+	uint64_t ns;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(accepted); i++) {
+		assert_int_equal(parse_time("--test", accepted[i].text, 1000000000, &ns), 0);
+		assert_true(ns == accepted[i].seconds * 1000000000);
+	}
+	for (size_t i = 0; i < COUNT_OF(refused); i++) {
+		ns = UNTOUCHED;
+		capture_begin(&capture, STDERR_FILENO);
+		assert_int_equal(parse_time("--test", refused[i], 1000000000, &ns), -EINVAL);
+		check_one_line(capture_end(&capture), "--test");
+		assert_true(ns == UNTOUCHED);
+	}
+}
+
 static void test_cgroup(void **state)
 {
 	static const char *const refused[] = { "", "0", "-1", "12x", "18446744073709551616", "/", "/tmp", "/proc/self/exe", "/no/such" };
 	uint64_t id;
 
 	(void)state;
-	assert_int_equal(parse_cgroup("1", &id), 0);
+	assert_int_equal(parse_cgroup("--cgroup", "1", &id), 0);
 	assert_true(id == 1);
-	assert_int_equal(parse_cgroup("18446744073709551615", &id), 0);
+	assert_int_equal(parse_cgroup("--cgroup", "18446744073709551615", &id), 0);
 	assert_true(id == UINT64_MAX);
 	for (size_t i = 0; i < COUNT_OF(refused); i++) {
 		id = UNTOUCHED;
 		capture_begin(&capture, STDERR_FILENO);
-		assert_int_equal(parse_cgroup(refused[i], &id), -EINVAL);
+		assert_int_equal(parse_cgroup("--cgroup", refused[i], &id), -EINVAL);
 		check_one_line(capture_end(&capture), "--cgroup");
 		require(id == UNTOUCHED, "'%s' is refused, but changes the result to %llu", refused[i], (unsigned long long)id);
 	}
 }
 
-static int collect(const char *option, const char *text, struct config *config)
-{
-	assert_string_equal(option, "--test");
-	if (!strcmp(text, "stop"))
-		return -EPERM;
-	config->words[config->n_words++] = strdup(text);
-	return 0;
-}
-
-static void check_list(const char *text, int expected, const char *const *pieces, unsigned n)
-{
-	struct config config = { 0 };
-
-	assert_int_equal(parse_list("--test", text, '+', &config, collect), expected);
-	assert_int_equal(config.n_words, n);
-	for (unsigned i = 0; i < n; i++) {
-		assert_string_equal(config.words[i], pieces[i]);
-		free((char *)config.words[i]);
-	}
-}
-
-static void test_list(void **state)
-{
-	(void)state;
-	check_list("a", 0, (const char *const[]){ "a" }, 1);
-	check_list("a+b,c+d", 0, (const char *const[]){ "a", "b,c", "d" }, 3);
-	check_list("", 0, (const char *const[]){ "" }, 1);
-	check_list("+a+", 0, (const char *const[]){ "", "a", "" }, 3);
-	check_list("a+stop+b", -EPERM, (const char *const[]){ "a" }, 1);
-}
-
 /* Each fills its own list; what is refused leaves it alone. */
 static void test_ports(void **state)
 {
-	struct config config = { 0 };
+	struct probe_config config = { 0 };
 	const struct {
-		parse_one *one;
+		int (*one)(void *config, const char *where, const char *text);
 		const uint16_t *ports;
 		const unsigned *n;
 	} lists[] = {
@@ -175,9 +166,10 @@ static void test_ports(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < COUNT_OF(lists); i++) {
-		assert_int_equal(parse_list("--test", "65535,1", ',', &config, lists[i].one), 0);
+		assert_int_equal(lists[i].one(&config, "--test", "65535"), 0);
+		assert_int_equal(lists[i].one(&config, "--test", "1"), 0);
 		capture_begin(&capture, STDERR_FILENO);
-		assert_int_equal(lists[i].one("--test", "65536", &config), -EINVAL);
+		assert_int_equal(lists[i].one(&config, "--test", "65536"), -EINVAL);
 		check_one_line(capture_end(&capture), "--test 65536");
 		assert_int_equal(*lists[i].n, 2);
 		assert_int_equal(lists[i].ports[0], 65535);
@@ -192,8 +184,8 @@ int main(void)
 		cmocka_unit_test(test_number),
 		cmocka_unit_test(test_size),
 		cmocka_unit_test(test_seconds),
+		cmocka_unit_test(test_time),
 		cmocka_unit_test(test_cgroup),
-		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_ports),
 	};
 

@@ -30,6 +30,7 @@ AGENT_OBJ := $(AGENT:%.c=$(BUILD)/%.o)
 BPF_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard bpf/*.bpf.c))
 UNIT := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/e2e/*.c tests/vm/*.c))
+FUZZ := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/*.c))
 BENCH := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 
 Q := $(if $(V),,@)
@@ -39,7 +40,7 @@ ifneq ($(filter deps,$(MAKECMDGOALS)),)
 .NOTPARALLEL:	# first deps, then the rest
 endif
 
-.PHONY: all help deps run check check-kernels tools unit bench schema install clean
+.PHONY: all help deps run check check-kernels tools unit fuzz-targets fuzz bench schema install clean
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/netline
@@ -53,6 +54,7 @@ help:
 ## make check [SUITES=...] all tests, or some: files unit sanitize valgrind e2e static (as root)
 ## make check-kernels     the probes' tests on other kernels, in virtual machines, by every way to attach (as root, after
 ##                        make deps check-kernels); KERNELS="5.10 6.1 6.12 6.18 7 arm64" chooses, KERNELS=few takes three
+## make fuzz [SECONDS=600] feed the parsers with what libFuzzer makes up, each for so long; make check does it for 25 s
 ## make bench             measure, against other tools in the same run (as root)
 ## make schema            write schemas, field reference and Elasticsearch templates from the rows
 ## make STATIC=1          build/static/netline: one binary that needs nothing but the kernel
@@ -83,11 +85,17 @@ $(UNIT) $(filter %/encode,$(BENCH)): $(BUILD)/tests/%: tests/%.c $(AGENT_OBJ) Ma
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CFLAGS) $(NETLINE_CFLAGS) -o $@ $< $(AGENT_OBJ) -lcmocka $(LIBS)
 
+# Whole sources once more, with clang's instruments.
+$(FUZZ): $(BUILD)/tests/%: tests/%.c $(AGENT) $(BPF_OBJ) Makefile
+	@mkdir -p $(@D)
+	$(call say,FUZZ)$(CLANG) -O1 -g $(filter-out -MMD -MP -MF -MT $@.d $@,$(NETLINE_CFLAGS)) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< $(AGENT) $(LIBS)
+
 # To be preloaded
 $(BUILD)/tests/e2e/refusing: NETLINE_CFLAGS += -shared -fPIC
 
 tools: $(TOOLS)
 unit: $(UNIT)
+fuzz-targets: $(FUZZ)
 
 -include $(patsubst %,%.d,$(AGENT_OBJ) $(BPF_OBJ) $(UNIT) $(TOOLS) $(BENCH) $(BUILD)/agent/main.o)
 
@@ -98,7 +106,7 @@ run: $(BUILD)/netline
 	$(BUILD)/netline $(ARGS)
 
 check:
-	@$(MAKE) --no-print-directory WERROR=1 all tools unit
+	@$(MAKE) --no-print-directory WERROR=1 all tools unit fuzz-targets
 	@$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit
 	@$(MAKE) --no-print-directory WERROR=1 STATIC=1 all
 	@$(PYTHON) tests/run $(SUITES)
@@ -107,6 +115,10 @@ check-kernels:
 	@$(MAKE) --no-print-directory WERROR=1 tools
 	@$(MAKE) --no-print-directory WERROR=1 STATIC=1 all
 	@$(PYTHON) tests/vm/run $(KERNELS)
+
+SECONDS ?= 600
+fuzz: $(FUZZ)
+	@FUZZ_SECONDS=$(SECONDS) $(PYTHON) tests/run fuzz
 
 bench: $(BUILD)/netline $(BENCH) $(BUILD)/tests/e2e/idle
 	@$(PYTHON) tests/bench/run $(ARGS)

@@ -24,15 +24,24 @@ class Cgroup:
         self.path = cgroup2_mount() / f"nl-{os.getpid()}-{next(self._numbers)}"
         self.child = self.path / "child"
         self.child.mkdir(parents=True)
+        self._more = []
         self.id, self.child_id = self.path.stat().st_ino, self.child.stat().st_ino
         return self
 
     def __exit__(self, *_):
-        self.child.rmdir()
+        for path in [*reversed(self._more), self.child]:
+            path.rmdir()
         self.path.rmdir()
 
     def enter(self):
         (self.path / "cgroup.procs").write_text(str(os.getpid()))
+
+    def add(self, name):
+        """Another one below it, made now; returns what puts the calling process in."""
+        path = self.path / name
+        path.mkdir()
+        self._more.append(path)
+        return lambda: (path / "cgroup.procs").write_text(str(os.getpid()))
 
     def enter_child(self):
         (self.child / "cgroup.procs").write_text(str(os.getpid()))

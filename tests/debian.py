@@ -48,6 +48,13 @@ class Archive:
         found = [name for name in names if re.fullmatch(pattern, name)]
         return sorted(found, key=lambda name: [int(number) for number in re.findall(r"\d+", name)], reverse=True)
 
+    def needed(self, package):
+        """The package, and what of its dependencies is not installed on this machine."""
+        done = self._run("apt-get", "install", "--simulate", "-o", "Dir::State::status=/var/lib/dpkg/status", package)
+        if done.returncode:
+            raise Unavailable(f"{package}: {(done.stderr.strip().splitlines() or ['cannot be installed'])[-1]}")
+        return [package, *sorted(set(re.findall(r"^Inst (\S+)", done.stdout, re.M)) - {package})]
+
     def download(self, *packages):
         """Their files, downloaded unless they are here."""
         done = self._run("apt-get", "download", "--print-uris", *packages, folder="state")  # apt prints none for what is in the folder

@@ -12,7 +12,7 @@ from debian import Archive, Unavailable
 from image import TOP
 
 CROSS = "aarch64-linux-gnu-gcc"
-LIBRARIES = ["libbpf-dev", "libuv1-dev", "libjansson-dev", "libelf-dev", "zlib1g-dev", "libzstd-dev", "libc6-dev", "libc6", "linux-libc-dev", "busybox-static"]
+LIBRARIES = ["libbpf-dev", "libuv1-dev", "libjansson-dev", "libelf-dev", "libmd-dev", "zlib1g-dev", "libzstd-dev", "libc6-dev", "libc6", "linux-libc-dev", "busybox-static"]
 KERNEL = r"linux-image-(6\.1\.0-\d+-cloud-arm64)-unsigned"
 LIMIT = 600
 QEMU = ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-accel", "tcg", "-m", "512", "-smp", "1", "-nodefaults", "-display", "none",

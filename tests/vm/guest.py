@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""The guest's first process: sets the system up, runs the job that the kernel's command line names, tells the results, and ends the machine.
+"""The guest's first process (or systemd's only service): sets the system up, runs the job that the kernel's command line names, tells the results, and ends the machine.
 
 Results go to the second serial port as sections, `=== NAME BYTES` and so many bytes; the last is `end`. What is printed on the way goes to the console.
 """
@@ -46,7 +46,8 @@ def tell(name, data):
 
 
 def job():
-    """fentry, kprobe or tracepoint: the tests of every probe that has this way here. system: what does not depend on a way. Or [WAY:]FILES of tests, a pattern."""
+    """fentry, kprobe or tracepoint: the tests of every probe that has this way here. system: what does not depend on a way. systemd: as its service.
+    Or [WAY:]FILES of tests, a pattern."""
     return re.search(r"netline\.job=(\S+)", Path("/proc/cmdline").read_text())[1]
 
 
@@ -70,7 +71,9 @@ def run_job(name):
     if files.startswith("tests/"):
         codes = [run_tests("chosen", sorted(map(str, TOP.glob(files))), {"NETLINE_ATTACH": way} if way else {})]
     elif name == "system":
-        codes = [run_tests(group, tests_of(group), {}) for group in ("agent", "cli", "refused", "system")]
+        codes = [run_tests(group, tests_of(group), {}) for group in ("agent", "cli", "refused", "service", "capabilities", "enrichment", "clock", "system")]
+    elif name == "systemd":
+        codes = [run_tests(name, [str(TOP / "tests/vm/test_under_systemd.py")], {})]
     else:
         codes = run_way(name)
     return not any(codes)
@@ -107,7 +110,8 @@ def run_tests(name, paths, environment):
 
 def main():
     start = time.monotonic()
-    mount_all()
+    if os.getpid() == 1:
+        mount_all()
     os.environ.clear()
     os.environ.update(ENVIRONMENT)
     LIBC.iopl(3)  # children inherit it; later a test locks the kernel down

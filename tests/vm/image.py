@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a guest boots from: two cpio archives, which the kernel unpacks one over the other into its root.
+"""What a guest boots from: cpio archives, which the kernel unpacks one over the other into its root.
 
 programs(): Python, pytest and the network tools as they are installed on this machine, with all that their packages need, netline
-(static) and its tests. modules(): the modules of one kernel that those tests may ask for. Nothing is installed or changed on this machine.
+(static) and its tests. modules(): the modules of one kernel that those tests may ask for. service(): systemd, and netline as a package would
+install it. Nothing is installed or changed on this machine.
 """
 import re
 import shutil
@@ -14,6 +15,11 @@ PACKAGES = ["python3", "python3-pytest", "python3-fastjsonschema", "iproute2", "
             "util-linux", "mount", "coreutils", "dash"]
 LEFT_OUT = re.compile(r"/usr/share/(?!nftables|python3/|iproute2)|/usr/(include|lib/systemd|lib/[^/]*/(gconv|perl|security))/|/(var|lib/systemd)/"
                       r"|/(test|tests|idlelib|lib2to3|ensurepip|turtledemo|pydoc_data)/|/(numpy|pygments)/|\.a$")
+# Of systemd what boots to a unit of ours: the manager, its journal and its tools
+SYSTEMD_LEFT_OUT = re.compile(r"/usr/(share|include)/|/(init\.d|pam\.d|xdg|kernel|udev|modprobe\.d|binfmt\.d|sysctl\.d|tmpfiles\.d|perl|gconv|cryptsetup|security)/"
+                              r"|/systemd/(system-generators|catalog|user|network|boot|system/.*\.wants)|/bin/(networkctl|.*firstboot)|\.a$"
+                              r"|/systemd-(logind|networkd|homed|repart|cryptenroll|measure|pcrphase|veritysetup|integritysetup|socket-proxyd)$")
+WANTED_UNITS = {"sysinit.target": ["systemd-journald.service"], "sockets.target": ["systemd-journald.socket", "systemd-journald-dev-log.socket"]}
 PROJECT = ["schema", "tests/e2e", "tests/vm", "build/static/netline", "build/tests/e2e", "build/tests/vm"]
 # Loaded by the kernel when a test asks for a link type, a qdisc or a table; whole folders, since names move between them.
 MODULES = re.compile(r"kernel/(net/(?!wireless|bluetooth|ceph|9p|sunrpc|rxrpc|smc|tipc|openvswitch|dccp|sctp|vmw_vsock|mac80211)"
@@ -69,9 +75,9 @@ def _compiled(source):
     return (source.parent / "__pycache__").glob(f"{source.stem}.cpython-*.pyc") if source.suffix == ".py" else []
 
 
-def _copy_packages(root):
-    for path in sorted(set(_run(["dpkg", "-L", *closure(PACKAGES)]).splitlines())):
-        if path.startswith("/") and not LEFT_OUT.search(path) and not LEFT_OUT.search(path + "/"):
+def _copy_packages(root, packages, left_out):
+    for path in sorted(set(_run(["dpkg", "-L", *packages]).splitlines())):
+        if path.startswith("/") and not left_out.search(path) and not left_out.search(path + "/"):
             source = Path(path)
             for file in (source, *_compiled(source)):
                 _copy(file, root)
@@ -107,11 +113,40 @@ def programs(work):
     shutil.rmtree(root, ignore_errors=True)
     for folder in ("dev", "proc", "sys", "run", "tmp", "etc", "root"):
         (root / folder).mkdir(parents=True)
-    _copy_packages(root)
+    _copy_packages(root, closure(PACKAGES), LEFT_OUT)
     _copy_project(root)
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n")
     (root / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
     (root / "init").symlink_to("netline/tests/vm/guest.py")
+    archive(root, target)
+    return target
+
+
+def _install(root):
+    """netline as a package would install it, and a unit that runs the tests."""
+    units, systemd = root / "usr/lib/systemd/system", TOP / "contrib/systemd"
+    for folder in ("etc/netline", "usr/lib/sysusers.d", "usr/bin", "usr/share/netline", "var/log", "var/lib", "var/tmp"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "usr/bin/netline").symlink_to("../../netline/build/static/netline")
+    for name, to in (("netline.service", units), ("netns-all.conf", root / "usr/share/netline")):
+        (to / name).write_text((systemd / name).read_text().replace("/usr/local/bin/", "/usr/bin/"))
+    shutil.copy(systemd / "netline.sysusers", root / "usr/lib/sysusers.d/netline.conf")
+    shutil.copy(systemd / "netline.json", root / "etc/netline")
+    shutil.copy(TOP / "tests/vm/netline-tests.service", units)
+    (root / "etc/machine-id").write_text("6e65746c696e6520697320746573746e\n")  # without one it would be a first boot
+
+
+def service(work):
+    """The archive that makes systemd the first process; over that of the programs."""
+    root, target = work / "root-systemd", work / "systemd.cpio"
+    shutil.rmtree(root, ignore_errors=True)
+    _copy_packages(root, set(closure(["systemd"])) - set(closure(PACKAGES)), SYSTEMD_LEFT_OUT)
+    units = root / "usr/lib/systemd/system"
+    for unit, wanted in WANTED_UNITS.items():
+        (units / f"{unit}.wants").mkdir()
+        for name in wanted:
+            (units / f"{unit}.wants" / name).symlink_to(f"../{name}")
+    _install(root)
     archive(root, target)
     return target
 

@@ -146,9 +146,10 @@ class NotRunning(Exception):
 
 
 class Subject:
-    """A program that watches the kernel, from ready to stop. `sink`: null, count (a pipe read by wc) or status (by grep)."""
+    """A program that watches the kernel, from ready to stop. `sink`: null, count (a pipe read by wc), status (by grep) or pipe (by what tells when it ended)."""
 
-    SINKS = {"count": ["wc", "-l"], "status": ["grep", "-F", "netline.agent_status"]}
+    SINKS = {"count": ["wc", "-l"], "status": ["grep", "-F", "netline.agent_status"],
+             "pipe": [BUILD / "tests" / "bench" / "lines", "read"]}
 
     def __init__(self, argv, sink="null", ready=None, ready_after=0):
         self.sink, self.stderr, self.lines, self.found = None, b"", None, []

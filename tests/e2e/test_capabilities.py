@@ -159,9 +159,9 @@ def test_what_is_needed_is_enough(probe, ways, with_only, paranoid):
 def test_sys_admin_stands_for_others(ways, with_only):
     """For kprobes that are refused to others, too."""
     with_only(["sys_admin", *BASE[2:]])
-    for way in (way for way in ways if ways[way]):
-        with Agent("--attach", way, *ways[way]) as agent:
-            agent.stop()
+    way = [way for way in ways if ways[way]][-1]
+    with Agent("--attach", way, *ways[way]) as agent:
+        agent.stop()
 
 
 def test_kprobes_are_refused(ways, with_only, config):

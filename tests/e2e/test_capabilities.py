@@ -18,6 +18,7 @@ import harness
 from harness import KERNEL, NETLINE, Agent, of_dataset
 from inerrs import lab
 from test_reload import Config
+from test_service import assert_dropped
 
 CANNOT_ATTACH = 3
 PROBES = ["nic_throughput", "tcp_connection", "tcp_bytes", "tcp_inerrs", "delay_analysis_in", "delay_analysis_out"]
@@ -240,6 +241,7 @@ def test_reload_as_user(config, ways, paranoid):
             begin, connection = len(agent.records()), there.connect() if probe == "tcp_connection" else before
             use(there, connection)
             wait_until_told(agent, probe, there, connection, begin)
+        assert_dropped(agent.pid)
         agent.stop()
 
 

@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-from harness import KERNEL, NETLINE, Agent, Namespace, of_dataset, wait_until
+from harness import NETLINE, Agent, Namespace, of_dataset, wait_until
 from outputs import Files, lines_of
 from puppet import Traffic
-from test_reload import Config, probe_events
+from test_reload import Config
 
 NOBODY = pwd.getpwnam("nobody")
 CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF = 12, 38, 39
@@ -130,20 +130,6 @@ def test_user(folder):
         agent.stop()
     assert {path.owner() for path in files.all()} == {"nobody"}
     assert files.records()
-
-
-def test_reload_as_user(folder):
-    """New probes attach, others go. test_capabilities.py has each probe by each way."""
-    delays = ["delay_analysis_in"] if KERNEL < (6, 4) else ["delay_analysis_in", "delay_analysis_out"]  # by kprobe, of which Debian's kernels keep that user
-    config = Config(folder / "c.json", user="nobody", probes={"tcp_connection": {}, "nic_throughput": {}})
-    with Namespace() as ns, config.agent(ns=ns) as agent:
-        message = config.reload(agent, user="nobody", probes={"tcp_connection": {"port": [1]}, "tcp_bytes": {}, "tcp_inerrs": {}, **{probe: {} for probe in delays}})
-        assert "cannot attach" not in message, message
-        Traffic(ns, 20, max_bytes=1000).run()
-        agent.wait_for(lambda records: all(of_dataset(records, probe) for probe in ["tcp_bytes", *delays]))
-        assert_dropped(agent.pid)
-        records = agent.stop()
-    assert len([event for event in probe_events(records) if event[0] == "attached"]) == 5 + len(delays)
 
 
 def test_refused_as_user(folder):

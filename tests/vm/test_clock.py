@@ -23,17 +23,21 @@ def restored_clock():
 def test_clock_steps(clock):
     with Namespace() as ns, Agent("tcp_connection", "--direction", "connect", ns=ns) as agent:
         server, client = Puppet(ns, "server"), Puppet(ns, "client")
-        _, port = server.listen()
+        listener, port = server.listen()
         answers = []
+
+        def connect():
+            answer = client.connect("127.0.0.1", port)
+            server.close(server.accept(listener).fd)
+            client.close(answer.socket)
+            return answer
+
         for step in (0, 3600, -7200, 0.5, -0.5, 3600):
             clock(step)
             until = time.monotonic() + EXEMPT
             while time.monotonic() < until:
-                client.close(client.connect("127.0.0.1", port).socket)
-            for _ in range(20):
-                answer = client.connect("127.0.0.1", port)
-                answers.append(answer)
-                client.close(answer.socket)
+                connect()
+            answers += [connect() for _ in range(20)]
         ports = {answer.local_port: answer for answer in answers}
         agent.wait_for(lambda records: {r["source"]["port"] for r in of_dataset(records, "tcp_connection")} >= set(ports))
         records = agent.stop()

@@ -186,7 +186,7 @@ static void unload(struct probe_run *run)
 
 /*
  * What the kernel itself lacks, a weak function say, libbpf looks for in modules, once. Without CAP_SYS_ADMIN it may not, and before 1.3 (3f33f9a6b8f7)
- * takes that for an error. So it is made to look now, when nothing depends on it.
+ * takes that for an error. So it is made to look when nothing depends on it; the kernel's BTF that it reads for that is freed by loading only.
  */
 static void skip_modules(struct bpf_object *object)
 {
@@ -203,7 +203,6 @@ static int open_way(struct probe_run *run, const struct way *way)
 	run->object = bpf_object__open_mem(run->probe->object, size, &opts);
 	if (!run->object)
 		return probe_fail(run, -errno, "cannot open the BPF object: %s", strerror(errno));
-	skip_modules(run->object);
 	run->way = way;
 	run->settings = (struct settings){ 0 };
 	return probe_enable_all(run, way->programs) ?: probe_enable_all(run, run->probe->programs) ?:
@@ -261,8 +260,10 @@ static int load(struct probe_run *run)
 	struct bpf_map *map = bpf_object__find_map_by_name(run->object, ".rodata.settings");
 	int err = map ? bpf_map__set_initial_value(map, &run->settings, sizeof(run->settings)) : 0;
 
-	if (!err)
+	if (!err) {
+		skip_modules(run->object);
 		err = bpf_object__load(run->object);
+	}
 	if (err == -EPERM && kern_limits_maps())
 		return probe_fail(run, err, "the limit of locked memory is too low: ulimit -l unlimited, or CAP_SYS_RESOURCE");
 	if (err)

@@ -293,13 +293,17 @@ static int run(struct agent *agent, const struct choice *choice)
 	return agent->exit_code;
 }
 
-/* Each output may hold two workers of libuv's, in writes to disks that hang; walks and reloads find one all the same. */
-static void size_thread_pool(void)
+/*
+ * Each output may hold two workers of libuv's, in writes to disks that hang; walks and reloads find one all the same. They share
+ * their heap: by turns each of them reads the kernel's BTF, which is large.
+ */
+static void prepare_threads(void)
 {
 	char size[16];
 
 	snprintf(size, sizeof(size), "%d", 2 * MAX_OUTPUTS + 2);
 	setenv("UV_THREADPOOL_SIZE", size, 1);
+	mallopt(M_ARENA_MAX, 2);
 }
 
 int agent_run(struct config *config, const struct choice *choice)
@@ -313,7 +317,7 @@ int agent_run(struct config *config, const struct choice *choice)
 	agent->started = clock_now();
 	clock_sample();
 	collect_facts(config, &agent->facts);
-	size_thread_pool();
+	prepare_threads();
 	if (uv_loop_init(&agent->loop) || make_plans(agent, &agent->facts))
 		goto out;
 	code = run(agent, choice);

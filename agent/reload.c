@@ -8,6 +8,7 @@
  *   start (worker)  load and attach
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,7 @@ static void after_start(uv_work_t *work, int status)
 
 	(void)status;
 	kern_release();
+	malloc_trim(0);	/* the kernel's BTF is large */
 	slots_add(agent, &reload->list);
 	for (unsigned i = first; i < agent->n_slots && !agent->finished; i++) {
 		struct probe_slot *slot = agent->slots[i];

@@ -51,7 +51,7 @@ help:
 ## make                   build build/netline; needs neither root nor BTF
 ## make deps              install what building and testing need (Debian, Ubuntu, Fedora; as root)
 ## make run [ARGS=...]    build and stream records to stdout until Ctrl-C (as root)
-## make check [SUITES=...] all tests, or some: files unit sanitize valgrind e2e static (as root)
+## make check [SUITES=...] all tests, or some: files unit sanitize valgrind fuzz e2e static (as root)
 ## make check-kernels     the probes' tests on other kernels, in virtual machines, by every way to attach (as root, after
 ##                        make deps check-kernels); KERNELS="5.10 6.1 6.12 6.18 7 arm64" chooses, KERNELS=few takes three
 ## make fuzz [SECONDS=600] feed the parsers with what libFuzzer makes up, each for so long; make check does it for 25 s

@@ -72,7 +72,7 @@ static char *describe_output(char *at, const struct output_spec *spec)
 	if (spec->full != (spec->kind == SPEC_STDOUT ? FULL_BLOCK : spec->kind == SPEC_FILE ? FULL_DROP_NEWEST : FULL_DROP_OLDEST))
 		at = add(at, "full", policies[spec->full]);
 	at = add_number(at, "agent", spec->agent_records, spec->kind != SPEC_STDOUT);
-	at = add_number(at, "queue", spec->queue_bytes, 4 << 20);
+	at = add_number(at, "queue", spec->queue_bytes, spec->kind == SPEC_STDOUT ? 4 << 20 : 16 << 20);
 	at = add_number(at, "rotate-size", spec->rotate_bytes, 0);
 	at = add_number(at, "rotate-time", spec->rotate_ns, 0);
 	at = add_number(at, "keep", spec->keep, 0);

@@ -16,6 +16,7 @@ TIME_LIMIT = 60 * harness.SCALE
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "any_kernel: about netline in user space: not run on other kernels")
     config.addinivalue_line("markers", "any_way: about programs that are the same in every way to attach: one way is enough on a kernel")
 
 

@@ -175,6 +175,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.any_kernel
 @pytest.mark.parametrize("args, message", WRONG, ids=[" ".join(args)[:40] or "empty" for args, _ in WRONG])
 def test_wrong_usage(args, message):
     refused(args, USAGE, message)
@@ -187,6 +188,7 @@ def options():
     return {name: (letters or None, argument or None) for letters, name, argument in rows}
 
 
+@pytest.mark.any_kernel
 def test_help_names_every_option():
     assert {"nic", "pid", "port", "direction", "ipv4", "ipv6", "cgroup", "interval", "attach", "output", "label", "host", "count", "duration",
             "ring-size", "sport", "dport", "exclude-port", "sample", "min-latency", "summary", "netns", "json", "quiet", "verbose", "version",
@@ -201,6 +203,7 @@ def test_help_names_every_option():
     assert all(len(line) <= 160 for line in shown.stdout.splitlines())
 
 
+@pytest.mark.any_kernel
 def test_missing_arguments():
     """Of every option that needs one, by its long and its short name; one of two letters is told by the long one."""
     taking = {name: letters for name, (letters, argument) in options().items() if argument}
@@ -314,11 +317,13 @@ def test_without_permission(anywhere, args):
     assert re.search(r"permission.*root.*CAP_BPF", line)
 
 
+@pytest.mark.any_kernel
 def test_wrong_usage_comes_before_permission(anywhere):
     done = as_nobody(anywhere, "--pid", "abc")
     assert (done.returncode, done.stdout) == (USAGE, "") and "--pid abc" in done.stderr
 
 
+@pytest.mark.any_kernel
 def test_what_needs_no_root(anywhere):
     for args in (["schema"], ["schema", "tcp_connection"], ["--help"], ["--version"]):
         done = as_nobody(anywhere, *args)
@@ -344,6 +349,7 @@ def test_two_capabilities_are_enough(anywhere):
     assert all(probe in done.stderr for probe in DEFAULT)
 
 
+@pytest.mark.any_kernel
 def test_check(anywhere):
     """Needs no permission; all mistakes are told with the file and their place in it, also those about the machine."""
     path = pathlib.Path(anywhere).with_name("c.json")
@@ -370,6 +376,7 @@ def test_limit_of_locked_memory(anywhere):
 
 # Commands
 
+@pytest.mark.any_kernel
 def test_schema_is_the_committed_one():
     for name in SCHEMAS:
         assert netline("schema", name).stdout == (ROOT / "schema" / f"{name}.json").read_text()
@@ -377,12 +384,14 @@ def test_schema_is_the_committed_one():
     assert together == {name: json.loads((ROOT / "schema" / f"{name}.json").read_text()) for name in SCHEMAS}
 
 
+@pytest.mark.any_kernel
 def test_version():
     for option in ("--version", "-V"):
         done = netline(option)
         assert (done.returncode, done.stderr) == (0, "") and re.fullmatch(r"netline \d+\.\d+\.\d+\n", done.stdout)
 
 
+@pytest.mark.any_kernel
 @pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["schema"], ["--help"], ["--version"]], ids=" ".join)
 def test_commands_tell_that_the_disk_is_full(command):
     with open("/dev/full", "wb") as full:
@@ -392,6 +401,7 @@ def test_commands_tell_that_the_disk_is_full(command):
 
 # Runs
 
+@pytest.mark.any_kernel
 def test_quiet_and_verbose():
     run = ["--count", "1", "--interval", "0.05", "nic_throughput"]
     normal, quiet, verbose = netline(*run), netline("-q", *run), netline("-v", *run)
@@ -412,6 +422,7 @@ def test_verbose_says_why_a_way_was_not_taken():
         assert re.search(rf"tcp_connection: {better}: \S", done.stderr), done.stderr
 
 
+@pytest.mark.any_kernel
 @pytest.mark.parametrize("count", [1, 5, 100])
 def test_count(count):
     done = netline("--count", str(count), "--interval", "0.02", "nic_throughput")
@@ -419,6 +430,7 @@ def test_count(count):
     assert len(parse_lines(done.stdout.encode())) == count
 
 
+@pytest.mark.any_kernel
 def test_count_leaves_agent_records_out():
     done = netline("--count", "3", "--interval", "0.05", "-o", "stdout,agent=yes", "nic_throughput")
     records = parse_lines(done.stdout.encode())
@@ -436,18 +448,21 @@ def test_duration():
     assert 4 <= len(lengths) <= 7
 
 
+@pytest.mark.any_kernel
 def test_probes_named_twice_run_once():
     done = netline("--duration", "0.1", "-q", "-o", "stdout,agent=yes", "nic_throughput", "all", "nic_throughput")
     attached = [r["netline"]["probe"]["name"] for r in parse_lines(done.stdout.encode()) if r["event"]["action"] == "probe-attached"]
     assert sorted(attached) == sorted(PROBES)
 
 
+@pytest.mark.any_kernel
 def test_output_takes_only_its_probes():
     done = netline("--duration", "0.2", "--interval", "0.05", "-o", "stdout,probes=tcp_connection")
     assert done.returncode == 0
     assert "netline.nic_throughput" not in map(dataset_of, parse_lines(done.stdout.encode()))
 
 
+@pytest.mark.any_kernel
 def test_labels_and_host_are_escaped():
     key, value = 'k"\\\n', b'a"b\\c\td\x01\xff\xc3\xa9'
     done = subprocess.run([NETLINE, "--count", "1", "--interval", "0.05", "--host", 'h"\\', "--label", key.encode() + b"=" + value, "-q",
@@ -471,11 +486,13 @@ def test_cgroup_path_and_id_are_the_same():
         path.rmdir()
 
 
+@pytest.mark.any_kernel
 def test_sighup_ends_a_run():
     with Agent("nic_throughput") as agent:
         agent.stop(signal.SIGHUP)
 
 
+@pytest.mark.any_kernel
 def test_a_second_interrupt_ends_it_at_once():
     """The first waits for a reader that is stuck; the user who asks again wants out."""
     read_end, write_end = os.pipe()

@@ -292,9 +292,9 @@ def test_shipper_stays_away(tmp_path):
 
 
 def test_reconnects(tmp_path):
-    """A shipper that reads a little and closes, hundreds of times under load: nothing is doubled or glued."""
+    """A shipper that reads a little and closes, a hundred times under load: nothing is doubled or glued."""
     path, name = tmp_path / "s", f"unix-connect:{tmp_path}/s"
-    shipper, rounds, got = Shipper(path), 300 // SCALE, []
+    shipper, rounds, got = Shipper(path), 100 // SCALE, []
     with Namespace() as ns, output_agent("-o", f"{name},queue=64M", "nic_throughput", "-i", "0.01", "tcp_connection", ns=ns) as agent:
         shipper.listen()
         for number in range(rounds):

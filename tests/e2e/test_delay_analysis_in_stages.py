@@ -19,6 +19,7 @@ def median(records, stage):
     return statistics.median(r["netline"]["delay"][stage] for r in records)
 
 
+@pytest.mark.any_way  # what wakes the reader is hooked in the same way
 @pytest.mark.parametrize("ip, over_veth", PLACES)
 def test_slow_reader(ip, over_veth):
     """It reads 50 ms after TCP has acknowledged the data."""

@@ -86,6 +86,7 @@ class Burst:
         self.length = packets[0].bytes + MAC_HEADER
 
 
+@pytest.mark.any_way  # the queue is seen by tracepoints in every way
 @pytest.mark.parametrize("ip", IPS.values(), ids=IPS)
 def test_tbf(ip, tmp_path):
     """Each packet's time in the queue; all three at once, so that they tell of the same packets: each packet, those that were slow, and summaries."""

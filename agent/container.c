@@ -175,18 +175,23 @@ static const char *id_of(uint64_t cgroup, bool *ret_known)
 	return known->id[0] ? known->id : NULL;
 }
 
-const char *container_of_cgroup(uint64_t cgroup, uint64_t now)
+const char *container_of_cgroup(uint64_t cgroup)
 {
 	bool known;
 	const char *id;
+	uint64_t begin, end;
 
 	if (!cgroup || !make_room())
 		return NULL;
 	id = id_of(cgroup, &known);
-	if (known || now < walk_again)
+	if (known)
 		return id;
+	begin = clock_now();
+	if (begin < walk_again)
+		return NULL;
 	walk();
-	walk_again = clock_now() + REST * (clock_now() - now);
+	end = clock_now();
+	walk_again = end + REST * (end - begin);
 	id = id_of(cgroup, &known);
 	if (!known)	/* in none, or gone by now: not looked for again */
 		remember(cgroup, "");

@@ -11,8 +11,8 @@
 
 #define CONTAINER_ID_LEN 65
 
-/* NULL: in none, or it is not known. Valid until the next call. `now`: CLOCK_MONOTONIC, ns. */
-const char *container_of_cgroup(uint64_t cgroup, uint64_t now);
+/* NULL: in none, or it is not known. Valid until the next call. */
+const char *container_of_cgroup(uint64_t cgroup);
 /* The id in a path, as in /proc/PID/cgroup; of nested ones the innermost. 0 or -ENOENT. */
 int container_in_path(const char *path, char ret_id[CONTAINER_ID_LEN]);
 void container_release(void);

@@ -2,7 +2,6 @@
 /* Runs a plan over a wire struct. */
 #include <string.h>
 
-#include "clock.h"
 #include "community_id.h"
 #include "container.h"
 #include "plan.h"
@@ -54,7 +53,7 @@ static bool is_absent(const struct op *op, const char *member)
 	if (op->kind == KIND_COMMUNITY_ID)
 		return lacks_flow(member, member - op->offset + op->count_offset);
 	if (op->kind == KIND_CONTAINER)
-		return !container_of_cgroup(load_uint(member, 8), clock_now());
+		return !container_of_cgroup(load_uint(member, 8));
 	value = load_uint(member, op->size);
 	if (op->kind == KIND_ENUM && (value >= op->n_names || !op->names[value].len))
 		return true;
@@ -111,7 +110,7 @@ static char *write_community_id(char *p, const uint8_t *addresses, const char *p
 
 static char *write_container(char *p, uint64_t cgroup)
 {
-	return text_string(p, container_of_cgroup(cgroup, clock_now()), CONTAINER_ID_LEN - 1);
+	return text_string(p, container_of_cgroup(cgroup), CONTAINER_ID_LEN - 1);
 }
 
 static char *write_value(struct plan *plan, const struct op *op, const char *wire, int64_t utc_offset, char *p)

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "write_all.h"
+
 static void on_event(uv_poll_t *poll, int status, int events);
 
 /* Errors and the end of the peer are told of whatever is asked for; libuv wants something asked for, and urgent data does not exist here. */
@@ -34,12 +36,7 @@ static void advance(struct stream *stream, size_t n)
 {
 	stream->written += n;
 	stream->progress_ms = uv_now(stream->output->loop);
-	for (; stream->next < stream->n_pieces && n >= stream->pieces[stream->next].iov_len; stream->next++)
-		n -= stream->pieces[stream->next].iov_len;
-	if (stream->next < stream->n_pieces) {
-		stream->pieces[stream->next].iov_base = (char *)stream->pieces[stream->next].iov_base + n;
-		stream->pieces[stream->next].iov_len -= n;
-	}
+	stream->next += iov_skip(stream->pieces + stream->next, stream->n_pieces - stream->next, n);
 }
 
 /* As much as there is room for; a negative errno. */

@@ -5,6 +5,19 @@
 #include <poll.h>
 #include <unistd.h>
 
+unsigned iov_skip(struct iovec *iov, unsigned n_iov, size_t bytes)
+{
+	unsigned i = 0;
+
+	for (; i < n_iov && bytes >= iov[i].iov_len; i++)
+		bytes -= iov[i].iov_len;
+	if (i < n_iov) {
+		iov[i].iov_base = (char *)iov[i].iov_base + bytes;
+		iov[i].iov_len -= bytes;
+	}
+	return i;
+}
+
 int write_all(int fd, struct iovec *iov, unsigned n_iov, size_t *ret_written)
 {
 	struct iovec *at = iov, *end = iov + n_iov;
@@ -22,12 +35,7 @@ int write_all(int fd, struct iovec *iov, unsigned n_iov, size_t *ret_written)
 		if (n < 0)
 			return -errno;
 		*ret_written += n;
-		for (; at < end && (size_t)n >= at->iov_len; at++)
-			n -= at->iov_len;
-		if (at < end) {
-			at->iov_base = (char *)at->iov_base + n;
-			at->iov_len -= n;
-		}
+		at += iov_skip(at, end - at, n);
 	}
 	return 0;
 }

@@ -141,11 +141,12 @@ static bool may_read(const struct listener *listener, int fd)
 
 static void take_reader(struct listener *listener, int fd)
 {
-	struct reader *reader = may_read(listener, fd) ? find_place(listener) : NULL;
+	bool allowed = may_read(listener, fd);
+	struct reader *reader = allowed ? find_place(listener) : NULL;
 
 	if (!reader) {
 		log_notice("%s: a reader was refused: %s", listener->output->name,
-			   may_read(listener, fd) ? "there are 16 already" : "it is neither root, nor netline's user, nor in the socket's group");
+			   allowed ? "there are 16 already" : "it is neither root, nor netline's user, nor in the socket's group");
 		close(fd);
 		return;
 	}

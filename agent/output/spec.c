@@ -158,9 +158,7 @@ static int tell_unknown(const char *where, const char *word)
 
 	if (!strcmp(word, "-"))
 		log_error("%s -: use stdout", where);
-	else if (word[len] != ':' && strchr(word, '/'))
-		log_error("%s %.200s: for a file use file:%.200s", where, word, word);
-	else if (word[len] != ':' && strchr(word, '.'))
+	else if (word[len] != ':' && strpbrk(word, "/."))
 		log_error("%s %.200s: for a file use file:%.200s", where, word, word);
 	else
 		log_error("%s %.*s: no such output; there are stdout, file:PATH, unix:PATH and unix-connect:PATH", where, (int)(len < 200 ? len : 200), word);

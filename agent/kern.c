@@ -34,6 +34,7 @@ void kern_release(void)
 	btf__free(kernel_btf);
 	kernel_btf = NULL;
 	btf_asked = false;
+	kern_forget_symbols();
 }
 
 /* What names and pointers lead to. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the running kernel offers: asked of its BTF, or by a try, never of its version. Answers are remembered.
- * kern_release() frees the kernel's BTF (some megabytes) when nothing more will be asked.
+ * kern_release() frees the kernel's BTF and the names of its functions (some megabytes) when nothing more will be asked.
  */
 #ifndef NETLINE_KERN_H
 #define NETLINE_KERN_H
@@ -33,9 +33,10 @@ int kern_try_netfilter(void);
 
 /*
  * The symbol of a function in a file like /proc/kallsyms: its name, or that with .isra.N where the compiler has changed a
- * static function's parameters. -ENOENT: there is none, so it was inlined.
+ * static function's parameters. -ENOENT: there is none, so it was inlined. The file is read once, until the names are forgotten.
  */
 int kern_symbol(const char *kallsyms, const char *function, char *ret_symbol, size_t size);
+void kern_forget_symbols(void);
 
 /*
  * Where the code of functions is, by a file like /proc/kallsyms, what the compiler has put apart of each (name.cold) included. Returns how

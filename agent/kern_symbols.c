@@ -4,30 +4,76 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../schema/control.h"
 
-int kern_symbol(const char *kallsyms, const char *function, char *ret_symbol, size_t size)
+/* The names of all functions, each with its 0; read once, since the kernel takes its time over the file. */
+static struct {
+	char *names;
+	size_t used, size;
+} symbols;
+
+static int remember(const char *name, size_t len)
+{
+	if (symbols.used + len + 1 > symbols.size) {
+		size_t size = symbols.size ? 2 * symbols.size : 1 << 20;
+		char *names = realloc(symbols.names, size);
+
+		if (!names)
+			return -ENOMEM;
+		symbols.names = names;
+		symbols.size = size;
+	}
+	memcpy(symbols.names + symbols.used, name, len);
+	symbols.used += len;
+	symbols.names[symbols.used++] = '\0';
+	return 0;
+}
+
+static int read_symbols(const char *kallsyms)
 {
 	FILE *file = fopen(kallsyms, "r");
-	size_t len = strlen(function);
-	char line[256], symbol[128];
-	int err = -ENOENT;
+	char line[512];
+	int err = 0;
 
 	if (!file)
 		return -errno;
-	while (fgets(line, sizeof(line), file)) {	/* ffffffff81000000 t name.isra.0	[module] */
-		if (!strstr(line, function) || sscanf(line, "%*s %*1[tTwW] %127s", symbol) != 1 || strncmp(symbol, function, len) || strlen(symbol) >= size)
-			continue;
-		if (symbol[len] && strncmp(symbol + len, ".isra.", 6))
-			continue;
-		strcpy(ret_symbol, symbol);
-		err = 0;
-		if (!symbol[len])
-			break;
+	while (!err && fgets(line, sizeof(line), file)) {	/* ffffffff81000000 t name.isra.0	[module] */
+		const char *type = strchr(line, ' ');
+
+		if (type && type[1] && strchr("tTwW", type[1]) && type[2] == ' ')
+			err = remember(type + 3, strcspn(type + 3, "\t\n"));
 	}
 	fclose(file);
+	if (err)
+		kern_forget_symbols();
+	return err;
+}
+
+void kern_forget_symbols(void)
+{
+	free(symbols.names);
+	memset(&symbols, 0, sizeof(symbols));
+}
+
+int kern_symbol(const char *kallsyms, const char *function, char *ret_symbol, size_t size)
+{
+	int err = symbols.names ? 0 : read_symbols(kallsyms);
+	size_t len = strlen(function);
+
+	if (err)
+		return err;
+	err = -ENOENT;
+	for (const char *name = symbols.names, *end = name + symbols.used; name < end; name += strlen(name) + 1) {
+		if (strncmp(name, function, len) || strlen(name) >= size || (name[len] && strncmp(name + len, ".isra.", 6)))
+			continue;
+		strcpy(ret_symbol, name);
+		err = 0;
+		if (!name[len])
+			break;
+	}
 	return err;
 }
 

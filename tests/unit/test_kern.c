@@ -41,10 +41,13 @@ static void find(const char *function, const char *expected)
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, KALLSYMS, sizeof(KALLSYMS) - 1), sizeof(KALLSYMS) - 1);
 	close(fd);
-	err = kern_symbol(path, function, symbol, sizeof(symbol));
-	unlink(path);
-	assert_int_equal(err, expected ? 0 : -ENOENT);
-	assert_string_equal(symbol, expected ?: "untouched");
+	for (int i = 0; i < 2; i++) {	/* the second answer is of what is remembered: the file has gone */
+		err = kern_symbol(path, function, symbol, sizeof(symbol));
+		unlink(path);
+		assert_int_equal(err, expected ? 0 : -ENOENT);
+		assert_string_equal(symbol, expected ?: "untouched");
+	}
+	kern_forget_symbols();
 }
 
 static void test_exact(void **state)

@@ -61,7 +61,7 @@ class Archive:
         if done.returncode or not done.stdout.strip():
             raise Unavailable(f"{' '.join(packages)}: {(done.stderr.strip().splitlines() or ['not in the lists'])[-1]}")
         files = [self.folder / "packages" / line.split()[1] for line in done.stdout.splitlines()]
-        missing = [package for package, file in zip(packages, files) if not file.exists()]
+        missing = [file.name.partition("_")[0] for file in files if not file.exists()]  # they come in an order of apt's
         if missing:
             print(f"downloading {' '.join(missing)}", flush=True)
             done = self._run("apt-get", "download", *missing, folder="packages")

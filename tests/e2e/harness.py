@@ -116,7 +116,7 @@ def parse_lines(data):
     records, last, ids = [], collections.Counter(), set()
     for line in data[:-1].split(b"\n"):
         assert len(line) + 1 <= MAX_LINE, f"a line of {len(line) + 1} bytes: {line[:200]!r}..."
-        record = _parse(line)
+        record = parse_line(line)
         validate(record)
         last[dataset_of(record)] += 1
         sequence = record["event"]["sequence"]
@@ -128,7 +128,7 @@ def parse_lines(data):
     return records
 
 
-def _parse(line):
+def parse_line(line):
     def refuse_constant(text):
         raise ValueError(f"{text} is not JSON")
 
@@ -317,7 +317,7 @@ class Agent:
             with self._changed:
                 self._data += chunk
                 try:
-                    self._parsed += [_parse(line) for line in lines if not self._broken]
+                    self._parsed += [parse_line(line) for line in lines if not self._broken]
                 except AssertionError as error:
                     self._broken = error
                 self._changed.notify_all()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """rsyslog and syslog-ng as readers of netline: each writes the lines that it gets to a file of its own, as they came.
 
-Their packages conflict, so neither is installed: they are unpacked below build/debian, with those libraries that the machine has not.
+Their packages conflict, so neither is installed: they are unpacked below build/debian, with those libraries that the machine has not. The packages
+are those of the modules that ship (shippers.py), which bring the daemons with them.
 """
 import os
 import platform
@@ -100,7 +101,7 @@ class Rsyslog(Daemon):
     does not start again there without unlink="on".
     """
 
-    PACKAGE, PROGRAM, MODULE = "rsyslog", "usr/sbin/rsyslogd", "imfile.so"
+    PACKAGE, PROGRAM, MODULE = "rsyslog-elasticsearch", "usr/sbin/rsyslogd", "imfile.so"
     FILE = 'type="imfile" tag="netline" file="{path}"'
     ROTATED = FILE
     SOCKET = 'type="imptcp" unlink="on" supportOctetCountedFraming="off" path="{path}"'
@@ -126,7 +127,7 @@ class SyslogNg(Daemon):
     max-files at most, 100 lines of each at a time: if log-fifo-size has no room for these, some are dropped in spite of flow-control.
     """
 
-    PACKAGE, PROGRAM, MODULE = "syslog-ng-core", "usr/sbin/syslog-ng", "libaffile.so"
+    PACKAGE, PROGRAM, MODULE = "syslog-ng-mod-http", "usr/sbin/syslog-ng", "libaffile.so"
     FILE = 'file("{path}" follow-freq(0.05) flags(no-parse))'
     ROTATED = 'wildcard-file(base-dir("{path.parent}") filename-pattern("{path.name}") max-files(200) log-iw-size(20000) follow-freq(0.05) flags(no-parse))'
     SOCKET = 'unix-stream("{path}" flags(no-parse))'

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cgroups import Cgroup
+from cgroups import Cgroup, Place
 from harness import SCALE, Namespace, dataset_of, of_dataset, wait_until
 from outputs import Files, assert_balance, assert_delivered, lines_of, output_agent
 from puppet import Traffic
@@ -34,17 +34,6 @@ def kind(request):
     except Unavailable as error:
         pytest.skip(str(error))
     return request.param
-
-
-class Place(Namespace):
-    """A namespace whose processes have a cgroup, too: what else the machine does is left out of the records."""
-
-    def __init__(self, cgroup):
-        super().__init__()
-        self._procs = cgroup.path / "cgroup.procs"
-
-    def _inside(self, argv):
-        return ["sh", "-c", 'echo $$ > "$0"; exec "$@"', str(self._procs), *super()._inside(argv)]
 
 
 def agent_with(output, cgroup):

@@ -5,6 +5,7 @@
 
 BUILD ?= build$(if $(STATIC),/static)$(if $(SANITIZE),/sanitize)
 PREFIX ?= /usr/local
+ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
 PYTHON ?= /usr/bin/python3
 CLANG ?= clang
 STRIP_BPF ?= $(shell command -v llvm-strip || ls /usr/bin/llvm-strip-* /usr/lib/llvm-*/bin/llvm-strip 2>/dev/null | tail -n 1)
@@ -18,7 +19,7 @@ WARNINGS := -Wall -Wextra $(if $(WERROR),-Werror)
 SANITIZERS := $(if $(SANITIZE),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all)
 CFLAGS ?= -O2 -g
 NETLINE_CFLAGS = $(if $(SYSROOT),--sysroot=$(SYSROOT)) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -MMD -MP -MF $@.d -MT $@ -DBPF_DIR='"$(BUILD)/bpf"' $(SANITIZERS)
-BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) $(WARNINGS) -Wno-unused-parameter -MMD -MP -MF $@.d -MT $@ \
+BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -ffile-prefix-map=$(CURDIR)=. $(WARNINGS) -Wno-unused-parameter -MMD -MP -MF $@.d -MT $@ \
 	$(if $(MULTIARCH),-idirafter $(SYSROOT)/usr/include/$(MULTIARCH))
 # Debian 12 calls its static libuv libuv_a; newer static libelf needs zstd.
 STATIC_LIBS = -lbpf $(if $(wildcard $(SYSROOT)/usr/lib/*/libuv_a.a),-luv_a,-luv) -ljansson -lelf -lz -lmd \
@@ -32,6 +33,9 @@ UNIT := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/e2e/*.c tests/vm/*.c))
 FUZZ := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/*.c))
 BENCH := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
+GENERATE := $(BUILD)/contrib/generate/generate
+GENERATE_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard contrib/generate/*.c))
+PAGES := contrib/man/netline.1 contrib/man/netline-records.5 contrib/completion/netline.bash contrib/completion/_netline contrib/completion/netline.fish
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' '$(1)' '$@';)
@@ -40,7 +44,7 @@ ifneq ($(filter deps,$(MAKECMDGOALS)),)
 .NOTPARALLEL:	# first deps, then the rest
 endif
 
-.PHONY: all help deps run check check-kernels tools unit fuzz-targets fuzz bench schema install clean
+.PHONY: all help deps run check check-kernels tools unit fuzz-targets generate fuzz bench schema install clean
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/netline
@@ -56,7 +60,7 @@ help:
 ##                        make deps check-kernels); KERNELS="5.10 6.1 6.12 6.18 7 arm64" chooses, KERNELS=few takes three
 ## make fuzz [SECONDS=600] feed the parsers with what libFuzzer makes up, each for so long; make check does it for 25 s
 ## make bench             measure, against other tools in the same run (as root)
-## make schema            write schemas, field reference and Elasticsearch templates from the rows
+## make schema            write schemas, field reference and Elasticsearch templates from the rows; man pages and shell completion
 ## make STATIC=1          build/static/netline: one binary that needs nothing but the kernel
 ## make install           PREFIX=/usr/local DESTDIR=
 ## make clean             remove build/
@@ -65,9 +69,12 @@ help:
 $(BUILD)/netline: $(BUILD)/agent/main.o $(AGENT_OBJ)
 	$(call say,LINK)$(CC) $(if $(SYSROOT),--sysroot=$(SYSROOT)) $(CFLAGS) $(SANITIZERS) $(LDFLAGS) $(if $(STATIC),-static -Wl$(comma)--no-warnings) -o $@ $^ $(LIBS)
 
-$(BUILD)/agent/%.o: agent/%.c Makefile
+$(AGENT_OBJ) $(BUILD)/agent/main.o $(GENERATE_OBJ): $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(CFLAGS) $(NETLINE_CFLAGS) -c -o $@ $<
+	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) $(NETLINE_CFLAGS) -c -o $@ $<
+
+$(GENERATE): $(GENERATE_OBJ) $(AGENT_OBJ)
+	$(call say,LINK)$(CC) $(CFLAGS) $(SANITIZERS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # A probe carries its BPF object.
 $(patsubst bpf/%.bpf.c,$(BUILD)/agent/probes/%.o,$(wildcard bpf/*.bpf.c)): $(BUILD)/agent/probes/%.o: $(BUILD)/bpf/%.bpf.o
@@ -79,11 +86,11 @@ $(BUILD)/bpf/%.o: bpf/%.c Makefile
 
 $(TOOLS) $(filter-out %/encode,$(BENCH)): $(BUILD)/tests/%: tests/%.c Makefile
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(CFLAGS) $(NETLINE_CFLAGS) -o $@ $< -lpthread
+	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) $(NETLINE_CFLAGS) $(LDFLAGS) -o $@ $< -lpthread
 
 $(UNIT) $(filter %/encode,$(BENCH)): $(BUILD)/tests/%: tests/%.c $(AGENT_OBJ) Makefile
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(CFLAGS) $(NETLINE_CFLAGS) -o $@ $< $(AGENT_OBJ) -lcmocka $(LIBS)
+	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) $(NETLINE_CFLAGS) $(LDFLAGS) -o $@ $< $(AGENT_OBJ) -lcmocka $(LIBS)
 
 # Whole sources once more, with clang's instruments.
 $(FUZZ): $(BUILD)/tests/%: tests/%.c $(AGENT) $(BPF_OBJ) Makefile
@@ -96,8 +103,9 @@ $(BUILD)/tests/e2e/refusing: NETLINE_CFLAGS += -shared -fPIC
 tools: $(TOOLS)
 unit: $(UNIT)
 fuzz-targets: $(FUZZ)
+generate: $(GENERATE)
 
--include $(patsubst %,%.d,$(AGENT_OBJ) $(BPF_OBJ) $(UNIT) $(TOOLS) $(BENCH) $(BUILD)/agent/main.o)
+-include $(patsubst %,%.d,$(AGENT_OBJ) $(BPF_OBJ) $(UNIT) $(TOOLS) $(BENCH) $(GENERATE_OBJ) $(BUILD)/agent/main.o)
 
 deps:
 	@contrib/packaging/deps $(filter check-kernels,$(MAKECMDGOALS))
@@ -106,7 +114,7 @@ run: $(BUILD)/netline
 	$(BUILD)/netline $(ARGS)
 
 check:
-	@$(MAKE) --no-print-directory WERROR=1 all tools unit fuzz-targets
+	@$(MAKE) --no-print-directory WERROR=1 all tools unit fuzz-targets generate
 	@$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit
 	@$(MAKE) --no-print-directory WERROR=1 STATIC=1 all
 	@$(PYTHON) tests/run $(SUITES)
@@ -123,8 +131,9 @@ fuzz: $(FUZZ)
 bench: $(BUILD)/netline $(BENCH) $(BUILD)/tests/e2e/idle
 	@$(PYTHON) tests/bench/run $(ARGS)
 
-schema: $(BUILD)/netline
+schema: $(BUILD)/netline $(GENERATE)
 	$(BUILD)/netline schema --write schema
+	for page in $(PAGES); do $(GENERATE) $$page.in > $$page || exit; done
 
 install: $(BUILD)/netline
 	install -D -m 0755 $(BUILD)/netline $(DESTDIR)$(PREFIX)/bin/netline
@@ -132,6 +141,11 @@ install: $(BUILD)/netline
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/netline/schema schema/*.json schema/fields.md
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/netline/schema/elasticsearch schema/elasticsearch/*.json
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/netline README.md LICENSE
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 contrib/man/netline.1
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 contrib/man/netline-records.5
+	install -D -m 0644 contrib/completion/netline.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/netline
+	install -D -m 0644 -t $(DESTDIR)$(ZSH_COMPLETIONS) contrib/completion/_netline
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d contrib/completion/netline.fish
 
 clean:
 	rm -rf build

@@ -4,7 +4,6 @@
  * with what is asked of it alone; `outputs` a list of objects: `output` (KIND[:PATH]) and settings. Every value goes through the same function as the
  * argument of the option does.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -341,7 +340,7 @@ static json_t *schema_of(const struct option_row *row)
 		schema = json_pack("{ss s{ss}}", "type", "object", "additionalProperties", "type", "string");
 		break;
 	default:
-		schema = islower((unsigned char)row->argument[0]) ? one_of(row->argument) : json_pack("{s[ss]}", "type", "string", "integer");
+		schema = option_is_one_of(row) ? one_of(row->argument) : json_pack("{s[ss]}", "type", "string", "integer");
 	}
 	json_object_set_new(schema, "description", json_string(row->help));
 	return schema;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -240,38 +241,57 @@ static int parse_help(void *to, const char *where, const char *argument)
 }
 
 const struct option_row option_rows[] = {
-	{ "nic", 'n', "NAME[,...]", "only these NICs", OF_PROBE, TYPE_TEXTS, .parse = parse_one_nic, .filter = FILTER_NIC },
-	{ "pid", 'p', "PID[,...]", "only connections of these processes", OF_PROBE, TYPE_INTEGERS, .parse = parse_one_pid, .filter = FILTER_PID },
+	{ "nic", 'n', "NAME[,...]", "only these NICs", OF_PROBE, TYPE_TEXTS, .parse = parse_one_nic, .filter = FILTER_NIC, .offer = OFFER_NICS,
+	  .more = "Of netline's own network namespace." },
+	{ "pid", 'p', "PID[,...]", "only connections of these processes", OF_PROBE, TYPE_INTEGERS, .parse = parse_one_pid, .filter = FILTER_PID, .offer = OFFER_PIDS,
+	  .more = "It is the owner that counts: the process that connected or accepted." },
 	{ "port", 'P', "PORT[,...]", "only connections with these local ports", OF_PROBE, TYPE_INTEGERS, .parse = parse_one_port, .filter = FILTER_PORT },
 	{ "direction", 'r', "connect|accept", "only connections that this host opened, or that it accepted", OF_PROBE, TYPE_TEXT, .parse = parse_direction, .filter = FILTER_DIRECTION },
 	{ "ipv4", '4', NULL, "only IPv4 (v4-mapped addresses are IPv4)", OF_PROBE, TYPE_FLAG, .parse = parse_ipv4, .filter = FILTER_FAMILY },
 	{ "ipv6", '6', NULL, "only IPv6", OF_PROBE, TYPE_FLAG, .parse = parse_ipv6, .filter = FILTER_FAMILY },
-	{ "cgroup", 0, "PATH|ID", "only sockets of this cgroup (v2) and of those below it", OF_PROBE, TYPE_TEXT, .parse = parse_cgroup_option, .filter = FILTER_CGROUP },
-	{ "cgroupmap", 0, "PATH", "only sockets of the cgroups (v2) whose ids are keys of this pinned hash map", OF_PROBE, TYPE_TEXT, .parse = parse_cgroup_map, .filter = FILTER_CGROUP_SET },
-	{ "mntnsmap", 0, "PATH", "only sockets whose owner's mount namespace is a key of this pinned hash map", OF_PROBE, TYPE_TEXT, .parse = parse_mntns_map, .filter = FILTER_MNTNS_SET },
+	{ "cgroup", 0, "PATH|ID", "only sockets of this cgroup (v2) and of those below it", OF_PROBE, TYPE_TEXT, .parse = parse_cgroup_option, .filter = FILTER_CGROUP, .offer = OFFER_CGROUPS,
+	  .more = "PATH is a folder below the mount point of cgroup v2, ID its number." },
+	{ "cgroupmap", 0, "PATH", "only sockets of the cgroups (v2) whose ids are keys of this pinned hash map", OF_PROBE, TYPE_TEXT, .parse = parse_cgroup_map, .filter = FILTER_CGROUP_SET, .offer = OFFER_FILES,
+	  .more = "The keys have 8 bytes, as in the maps of bcc's tools. The map must be readable and writable for netline's user, and may change while netline runs: "
+	  "`bpftool map create /sys/fs/bpf/web type hash key 8 value 8 entries 64 name web` makes one." },
+	{ "mntnsmap", 0, "PATH", "only sockets whose owner's mount namespace is a key of this pinned hash map", OF_PROBE, TYPE_TEXT, .parse = parse_mntns_map, .filter = FILTER_MNTNS_SET, .offer = OFFER_FILES,
+	  .more = "That is the mount namespace that the owner was in when it connected or accepted. The map is one as for `--cgroupmap`." },
 	{ "sport", 0, "PORT[,...]", "only packets from these ports", OF_PROBE, TYPE_INTEGERS, .parse = parse_one_source_port, .filter = FILTER_SOURCE_PORT, .letters = "-sp", .in_full = "--sport" },
 	{ "dport", 0, "PORT[,...]", "only packets to these ports", OF_PROBE, TYPE_INTEGERS, .parse = parse_one_destination_port, .filter = FILTER_DESTINATION_PORT, .letters = "-dp", .in_full = "--dport" },
 	{ "exclude-port", 0, "PORT[,...]", "no packets from or to these ports", OF_PROBE, TYPE_INTEGERS, .parse = parse_one_excluded_port, .filter = FILTER_EXCLUDED_PORT },
-	{ "sample", 's', "[=N]", "only one packet in N, at random (100 if N is not given)", OF_PROBE, TYPE_INTEGER, .parse = parse_sample, .filter = FILTER_SAMPLE },
-	{ "min-latency", 0, "NS", "only packets that took at least NS nanoseconds", OF_PROBE, TYPE_INTEGER, .parse = parse_min_latency, .filter = FILTER_LATENCY },
-	{ "summary", 0, NULL, "instead of a record for each packet, one per interval, NIC and stage of its way", OF_PROBE, TYPE_FLAG, .filter = FILTER_SUMMARY, .flag = offsetof(struct probe_config, summary) },
-	{ "netns", 0, "all", "packets of all network namespaces, not only of this one", OF_PROBE, TYPE_TEXT, .parse = parse_netns },
-	{ "duplicates", 0, NULL, "tcp_inerrs: report ordinary duplicates and keepalives, too", OF_PROBE, TYPE_FLAG, .flag = offsetof(struct probe_config, duplicates) },
-	{ "interval", 'i', "SEC", "time between records of interval probes (default 1, fractions allowed)", OF_PROBE, TYPE_NUMBER, .parse = parse_interval },
-	{ "attach", 0, "fentry|kprobe|tracepoint", "attach to the kernel in this way only", OF_PROBE, TYPE_TEXT, .parse = parse_way },
-	{ "output", 'o', "SPEC", "where to: stdout, file:PATH, unix:PATH (readers connect) or unix-connect:PATH, with settings, see below (repeatable)", OF_AGENT, TYPE_TEXTS, .parse = parse_output },
-	{ "config", 'c', "FILE", "options, probes and outputs from this file as well; SIGHUP reads it again", OF_COMMAND, TYPE_TEXT, .parse = parse_file },
-	{ "check", 0, NULL, "with --config: tell what is wrong with the file, and end", OF_COMMAND, TYPE_FLAG, .parse = parse_check },
+	{ "sample", 's', "[=N]", "only one packet in N, at random (100 if N is not given)", OF_PROBE, TYPE_INTEGER, .parse = parse_sample, .filter = FILTER_SAMPLE,
+	  .more = "N stands in the same word." },
+	{ "min-latency", 0, "NS", "only packets that took at least NS nanoseconds", OF_PROBE, TYPE_INTEGER, .parse = parse_min_latency, .filter = FILTER_LATENCY,
+	  .more = "Not together with `--summary`." },
+	{ "summary", 0, NULL, "instead of a record for each packet, one per interval, NIC and stage of its way", OF_PROBE, TYPE_FLAG, .filter = FILTER_SUMMARY, .flag = offsetof(struct probe_config, summary),
+	  .more = "These are the records of type delay_analysis_summary, with histograms that are made in the kernel." },
+	{ "netns", 0, "all", "packets of all network namespaces, not only of this one", OF_PROBE, TYPE_TEXT, .parse = parse_netns,
+	  .more = "Of all that a process is in or that ip-netns(8) has named, also of those that are made later." },
+	{ "duplicates", 0, NULL, "tcp_inerrs: report ordinary duplicates and keepalives, too", OF_PROBE, TYPE_FLAG, .flag = offsetof(struct probe_config, duplicates),
+	  .more = "That is data that was received before, late ACKs and keepalives: the reason `old_data`." },
+	{ "interval", 'i', "SEC", "time between records of interval probes (default 1, fractions allowed)", OF_PROBE, TYPE_NUMBER, .parse = parse_interval,
+	  .more = "From 0.01 to 86400." },
+	{ "attach", 0, "fentry|kprobe|tracepoint", "attach to the kernel in this way only", OF_PROBE, TYPE_TEXT, .parse = parse_way,
+	  .more = "Without it, the best way that this kernel offers: `netline list` tells it." },
+	{ "output", 'o', "SPEC", "where to: stdout, file:PATH, unix:PATH (readers connect) or unix-connect:PATH, with settings, see below (repeatable)", OF_AGENT, TYPE_TEXTS, .parse = parse_output, .offer = OFFER_OUTPUTS,
+	  .more = "See OUTPUTS. Without it, or outputs in the configuration file: stdout." },
+	{ "config", 'c', "FILE", "options, probes and outputs from this file as well; SIGHUP reads it again", OF_COMMAND, TYPE_TEXT, .parse = parse_file, .offer = OFFER_FILES,
+	  .more = "See CONFIGURATION FILE. The command line wins." },
+	{ "check", 0, NULL, "with --config: tell what is wrong with the file, and end", OF_COMMAND, TYPE_FLAG, .parse = parse_check,
+	  .more = "It tells each mistake with its place, and what was expected there. Needs no permission." },
 	{ "label", 0, "KEY=VALUE", "put this label on every record (repeatable)", OF_AGENT, TYPE_LABELS, .parse = parse_label_option },
 	{ "host", 0, "NAME", "host.name in the records (default: the host's name)", OF_AGENT, TYPE_TEXT, .parse = parse_host },
-	{ "community-id", 0, NULL, "network.community_id (v1) in the records", OF_AGENT, TYPE_FLAG, .flag = offsetof(struct config, community_id) },
+	{ "community-id", 0, NULL, "network.community_id (v1) in the records", OF_AGENT, TYPE_FLAG, .flag = offsetof(struct config, community_id),
+	  .more = "The text that Zeek, Suricata and Elasticsearch have for the same flow, with seed 0." },
 	{ "count", 0, "N", "end after N probe records", OF_AGENT, TYPE_INTEGER, .parse = parse_count },
 	{ "duration", 0, "SEC", "end after SEC seconds", OF_AGENT, TYPE_NUMBER, .parse = parse_duration },
-	{ "user", 0, "NAME", "become this user once the probes are attached", OF_AGENT, TYPE_TEXT, .parse = parse_user },
-	{ "ring-size", 0, "SIZE", "ring buffer of each probe, a power of two (default 1M)", OF_PROBE, TYPE_TEXT, .parse = parse_ring_size },
+	{ "user", 0, "NAME", "become this user once the probes are attached", OF_AGENT, TYPE_TEXT, .parse = parse_user, .offer = OFFER_USERS,
+	  .more = "It keeps CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN and cannot get more; files and sockets are that user's. See CAPABILITIES." },
+	{ "ring-size", 0, "SIZE", "ring buffer of each probe, a power of two (default 1M)", OF_PROBE, TYPE_TEXT, .parse = parse_ring_size,
+	  .more = "At least a page; suffixes K, M and G. What does not fit there while netline is held up is counted as lost, reason `ring_full`." },
 	{ "noclear", 'C', NULL, "for habits from tcptop: does nothing", OF_COMMAND, TYPE_FLAG, .parse = parse_no_clear },
 	{ "json", 0, NULL, "with `list`: as JSON", OF_COMMAND, TYPE_FLAG, .flag = offsetof(struct config, json) },
-	{ "write", 0, "DIR", "with `schema`: write all schemas, templates and the field reference into DIR", OF_COMMAND, TYPE_TEXT, .parse = parse_write },
+	{ "write", 0, "DIR", "with `schema`: write all schemas, templates and the field reference into DIR", OF_COMMAND, TYPE_TEXT, .parse = parse_write, .offer = OFFER_FOLDERS },
 	{ "quiet", 'q', NULL, "no notices on stderr", OF_AGENT, TYPE_FLAG, .flag = offsetof(struct config, quiet) },
 	{ "verbose", 'v', NULL, "more about what is done, on stderr", OF_AGENT, TYPE_FLAG, .flag = offsetof(struct config, verbose) },
 	{ "version", 'V', NULL, "print the version and end", OF_COMMAND, TYPE_FLAG, .parse = parse_version },
@@ -291,6 +311,11 @@ const struct option_row *option_find(const char *name)
 bool option_is_list(const struct option_row *row)
 {
 	return row->scope == OF_PROBE && (row->type == TYPE_TEXTS || row->type == TYPE_INTEGERS);
+}
+
+bool option_is_one_of(const struct option_row *row)
+{
+	return row->argument && islower((unsigned char)row->argument[0]);
 }
 
 int option_apply_one(const struct option_row *row, void *config, const char *where, const char *value)

@@ -14,6 +14,9 @@ MACHINE = $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 ARCH = $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(MACHINE)))
 MULTIARCH = $(shell $(CC) -print-multiarch 2>/dev/null)
 
+VERSION = $(shell sed -n 's/^.define NETLINE_VERSION "\(.*\)"/\1/p' agent/config.h)
+DEB = build/deb/netline-$(VERSION)
+
 comma := ,
 WARNINGS := -Wall -Wextra $(if $(WERROR),-Werror)
 SANITIZERS := $(if $(SANITIZE),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all)
@@ -44,7 +47,7 @@ ifneq ($(filter deps,$(MAKECMDGOALS)),)
 .NOTPARALLEL:	# first deps, then the rest
 endif
 
-.PHONY: all help deps run check check-kernels tools unit fuzz-targets generate fuzz bench schema install clean
+.PHONY: all help deps run check check-kernels tools unit fuzz-targets generate fuzz bench schema install deb clean
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/netline
@@ -55,7 +58,7 @@ help:
 ## make                   build build/netline; needs neither root nor BTF
 ## make deps              install what building and testing need (Debian, Ubuntu, Fedora; as root)
 ## make run [ARGS=...]    build and stream records to stdout until Ctrl-C (as root)
-## make check [SUITES=...] all tests, or some: files unit sanitize valgrind fuzz e2e static (as root)
+## make check [SUITES=...] all tests, or some: files unit sanitize valgrind fuzz e2e static package (as root)
 ## make check-kernels     the probes' tests on other kernels, in virtual machines, by every way to attach (as root, after
 ##                        make deps check-kernels); KERNELS="5.10 6.1 6.12 6.18 7 arm64" chooses, KERNELS=few takes three
 ## make fuzz [SECONDS=600] feed the parsers with what libFuzzer makes up, each for so long; make check does it for 25 s
@@ -63,6 +66,7 @@ help:
 ## make schema            write schemas, field reference and Elasticsearch templates from the rows; man pages and shell completion
 ## make STATIC=1          build/static/netline: one binary that needs nothing but the kernel
 ## make install           PREFIX=/usr/local DESTDIR=
+## make deb               build the Debian package below build/deb/
 ## make clean             remove build/
 
 # Static: libuv brings getpwuid_r(), which is never called; the linker warns of it all the same.
@@ -146,6 +150,16 @@ install: $(BUILD)/netline
 	install -D -m 0644 contrib/completion/netline.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/netline
 	install -D -m 0644 -t $(DESTDIR)$(ZSH_COMPLETIONS) contrib/completion/_netline
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d contrib/completion/netline.fish
+
+# In a copy of the tree, since debian/ has to stand at its top. dh has flags of its own for make.
+deb:
+	@rm -rf build/deb
+	@mkdir -p $(DEB)
+	@tar -c --exclude=./build --exclude=./.git . | tar -x -C $(DEB)
+	@cp -r contrib/packaging/debian $(DEB)/
+	@sed -i 's/@VERSION@/$(VERSION)/' $(DEB)/debian/changelog
+	@cd $(DEB) && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL dpkg-buildpackage -b -us -uc
+	@ls build/deb/netline_*.deb
 
 clean:
 	rm -rf build

@@ -5,7 +5,7 @@
 #
 # SADDR:SPORT is the packet's sender. TIME is when its way ended; TOTAL, MAC, IP
 # and TCP are microseconds, - where the stage is unknown. Other records are passed
-# over. At a last line that was cut jq fails with status 2, after the rows before it.
+# over. At a last line that was cut jq fails with status 5, after the rows before it.
 
 include "netline" {search: "./"};
 
@@ -14,9 +14,6 @@ def row($from; $to; $seq; $ack; $time; $total; $mac; $ip; $tcp):
   + ($time | column(9)) + ($total | column(10)) + ($mac | column(10)) + ($ip | column(10)) + $tcp;
 
 def address: (.ip | bracketed) + ":\(.port)";
-
-# Nanoseconds as microseconds with one decimal.
-def us: if . == null then "-" else . / 100 | round | "\(. / 10 | floor).\(. % 10)" end;
 
 row("SADDR:SPORT"; "DADDR:DPORT"; "SEQ"; "ACK"; "TIME"; "TOTAL"; "MAC"; "IP"; "TCP"),
 (inputs

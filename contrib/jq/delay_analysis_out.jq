@@ -6,7 +6,7 @@
 # SADDR:SPORT is our side, NAT:PORT the source with which the packet leaves: the
 # same one where no NAT has changed it. TIME is when the driver got the packet;
 # TOTAL, QDisc, IP and TCP are microseconds, - where the stage is unknown. Other
-# records are passed over. At a last line that was cut jq fails with status 2, after
+# records are passed over. At a last line that was cut jq fails with status 5, after
 # the rows before it.
 
 include "netline" {search: "./"};
@@ -17,9 +17,6 @@ def row($from; $nat; $to; $seq; $ack; $time; $total; $qdisc; $ip; $tcp):
   + ($qdisc | column(10)) + ($ip | column(10)) + $tcp;
 
 def address: (.ip | bracketed) + ":\(.port)";
-
-# Nanoseconds as microseconds with one decimal.
-def us: if . == null then "-" else . / 100 | round | "\(. / 10 | floor).\(. % 10)" end;
 
 row("SADDR:SPORT"; "NAT:PORT"; "DADDR:DPORT"; "SEQ"; "ACK"; "TIME"; "TOTAL"; "QDisc"; "IP"; "TCP"),
 (inputs

@@ -10,16 +10,13 @@
 # bucket. COUNT is the packets, of those that were sampled. As in the summaries, tcp,
 # protocol, socket_wait and total are, of the incoming, of packets that a process has
 # read. The namespace is told where there are several. Other records are passed over.
-# At a last line that was cut jq fails with status 2, without the table.
+# At a last line that was cut jq fails with status 5, without the table.
 
 include "netline" {search: "./"};
 
 def row($direction; $interface; $stage; $count; $p50; $p99):
   ($direction | column(10)) + ($interface | column(16)) + ($stage | column(12))
   + ($count | column(10)) + ($p50 | column(11)) + $p99;
-
-# Nanoseconds as microseconds with one decimal.
-def us: . / 100 | round | "\(. / 10 | floor).\(. % 10)";
 
 # [stage, ns, packets], as many as the record tells of.
 def times:
@@ -32,23 +29,15 @@ def times:
       | select(($delay.end // "read") == "read" or (.[0] | IN("mac", "ip")))
     end;
 
-# The nearest rank, from [ns, packets] in the order of ns.
-def percentile($p):
-  (map(.[1]) | add * $p) as $rank
-  | first(foreach .[] as [$ns, $packets] (0; . + $packets; select(. * 100 >= $rank) | $ns));
-
-# Packets by [netns, direction, interface, stage, ns] as text: one flat object,
-# since jq 1.6 copies what lies within another for each change.
-reduce (inputs | dataset("delay_analysis_" + ("in", "out", "summary"))
-        | [.netline.socket.netns, .network.direction, .network.interface.name] as $nic
-        | times | {key: ($nic + .[:2] | tojson), packets: .[2]}) as $new
-  ({}; .[$new.key] as $old | setpath([$new.key]; $old + $new.packets))
-| to_entries | map((.key | fromjson) + [.value])
+# Packets by netns, direction, interface, stage and ns.
+sums(inputs | dataset("delay_analysis_" + ("in", "out", "summary"))
+     | [.netline.socket.netns, .network.direction, .network.interface.name] as $nic
+     | times | [$nic + .[:2], .[2:]])
 | (map(.[0]) | unique | length > 1) as $several
 | ["mac", "ip", "tcp", "protocol", "socket_wait", "qdisc", "total"] as $stages
 | row("DIRECTION"; "INTERFACE"; "STAGE"; "COUNT"; "P50"; "P99"),
   (group_by([.[1], .[2], .[0], (.[3] as $stage | $stages | index($stage))])[]
    | .[0] as [$netns, $direction, $interface, $stage]
-   | map(.[4:]) | sort
+   | map(.[4:])
    | row($direction; $interface | word; $stage; map(.[1]) | add; percentile(50) | us;
          percentile(99) | us | if $several then column(11) + "netns " + $netns else . end))

@@ -44,7 +44,29 @@ def ts:
 # The time of day of @timestamp, HH:MM:SS in UTC.
 def clock: ."@timestamp"[11:19];
 
+# For answers at the end of an input. None holds more than its answer needs.
+
+# From a stream of [key, numbers], both arrays, the sums of the numbers for each
+# key: an array of key + sums, in the order of keys.
+# One flat object, since jq 1.6 copies what lies within another for each change.
+def sums(stream):
+  reduce (stream | [(.[0] | tojson), .[1]]) as [$key, $new]
+    ({}; .[$key] as $old | setpath([$key]; [$old // [], $new] | transpose | map(add)))
+  | to_entries | map((.key | fromjson) + .value) | sort;
+
+# The $n values of a stream with the largest f, the largest first.
+def top($n; stream; f): reduce stream as $new ([]; . + [$new] | sort_by(-f)[:$n]);
+
+# A percentile by nearest rank: the smallest value with at least so many at or below
+# it. From an array of [value, how many], in the order of values; null if it is empty.
+def percentile($p):
+  ((map(.[1]) | add // 0) * $p) as $rank
+  | first((foreach .[] as [$value, $count] (0; . + $count; select(. * 100 >= $rank) | $value)), null);
+
 # For tables.
+
+# Nanoseconds as microseconds with one decimal; - if they are unknown.
+def us: if . == null then "-" else . / 100 | round | "\(. / 10 | floor).\(. % 10)" end;
 
 # A string as one word: each control or format character is ?, each space _;
 # an empty or unknown (null) name is -.

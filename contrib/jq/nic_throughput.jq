@@ -9,7 +9,7 @@
 # a row of zeros; a driver that records no queue leaves the total alone; a total
 # that was lost on the way is a row of dashes. Other records are passed over. The
 # input is one run's: ticks are told apart by their @timestamp. A last line that
-# was cut fails (jq's exit status 2), and its tick, which is not whole, is not shown.
+# was cut fails (jq's exit status 5), and its tick, which is not whole, is not shown.
 
 include "netline" {search: "./"};
 

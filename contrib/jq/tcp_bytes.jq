@@ -7,7 +7,7 @@
 # of payload that our socket received and sent, rounded down. PID and COMM are -
 # where the owner is unknown. The time is that of the latest record: as a rule the
 # interval's end. A connection without traffic in the interval has no row. Other
-# records are passed over. At a last line that was cut jq fails with status 2, and
+# records are passed over. At a last line that was cut jq fails with status 5, and
 # its interval, which is not whole, is not shown.
 #
 # On a live stream the tables are one interval behind. Of connections that close

@@ -5,7 +5,7 @@
 #
 # SADDR and SPORT are our side, DADDR and DPORT the other, whoever connected.
 # PID and COMM are - where the owner is unknown. Other records are passed over.
-# At a last line that was cut jq fails with status 2, after the rows before it.
+# At a last line that was cut jq fails with status 5, after the rows before it.
 
 include "netline" {search: "./"};
 

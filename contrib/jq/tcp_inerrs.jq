@@ -5,7 +5,7 @@
 #
 # SADDR:SPORT is the packet's sender. REASON has the number of packets behind it
 # where the record stands for several. What is unknown is -. Other records are
-# passed over. At a last line that was cut jq fails with status 2, after the rows
+# passed over. At a last line that was cut jq fails with status 5, after the rows
 # before it.
 
 include "netline" {search: "./"};

@@ -47,7 +47,7 @@ ifneq ($(filter deps,$(MAKECMDGOALS)),)
 .NOTPARALLEL:	# first deps, then the rest
 endif
 
-.PHONY: all help deps run check check-kernels tools unit fuzz-targets generate fuzz bench schema install deb clean
+.PHONY: all help deps run check check-kernels tools unit fuzz-targets generate fuzz bench schema report install deb clean
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/netline
@@ -58,13 +58,14 @@ help:
 ## make                   build build/netline; needs neither root nor BTF
 ## make deps              install what building and testing need (Debian, Ubuntu, Fedora; as root)
 ## make run [ARGS=...]    build and stream records to stdout until Ctrl-C (as root)
-## make check [SUITES=...] all tests, or some: files unit sanitize valgrind fuzz e2e static package (as root)
+## make check [SUITES=...] all tests, or some: files unit sanitize valgrind fuzz e2e report static package (as root)
 ## make check-kernels     the probes' tests on other kernels, in virtual machines, by every way to attach (as root, after
 ##                        make deps check-kernels); KERNELS="5.10 6.1 6.12 6.18 7 arm64" chooses, KERNELS=few takes three
 ## make fuzz [SECONDS=600] feed the parsers with what libFuzzer makes up, each for so long; make check does it for 25 s
 ## make bench             measure, against other tools in the same run (as root)
 ## make schema            write schemas, field reference and Elasticsearch templates from the rows; man pages and shell completion
 ## make STATIC=1          build/static/netline: one binary that needs nothing but the kernel
+## make report            build contrib/report/netline-report.html from its sources
 ## make install           PREFIX=/usr/local DESTDIR=
 ## make deb               build the Debian package below build/deb/
 ## make clean             remove build/
@@ -139,12 +140,15 @@ schema: $(BUILD)/netline $(GENERATE)
 	$(BUILD)/netline schema --write schema
 	for page in $(PAGES); do $(GENERATE) $$page.in > $$page || exit; done
 
+report:
+	contrib/report/build
+
 install: $(BUILD)/netline
 	install -D -m 0755 $(BUILD)/netline $(DESTDIR)$(PREFIX)/bin/netline
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/netline/jq contrib/jq/*.jq
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/netline/schema schema/*.json schema/fields.md
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/netline/schema/elasticsearch schema/elasticsearch/*.json
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/netline README.md LICENSE
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/netline README.md LICENSE contrib/report/netline-report.html
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 contrib/man/netline.1
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 contrib/man/netline-records.5
 	install -D -m 0644 contrib/completion/netline.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/netline

@@ -336,7 +336,10 @@ def _handler(elastic):
                     self.rfile.readline()
                 self.rfile.readline()
             else:
-                data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                size = int(self.headers.get("Content-Length", 0))
+                data = self.rfile.read(size)
+                if len(data) < size:
+                    raise ConnectionError("the shipper was killed")
             return gzip.decompress(data) if self.headers.get("Content-Encoding") == "gzip" else data
 
         def _do(self):

@@ -143,7 +143,16 @@ def test_completion(root):
 def test_documents(root):
     documents = {path.name for path in (root / "usr/share/doc/netline").iterdir()}
     assert documents >= {"README.md.gz", "changelog.gz", "copyright", "examples"} and "LICENSE" not in documents
-    assert {path.name for path in (root / "usr/share/netline/jq").iterdir()} == {path.name for path in (TOP / "contrib/jq").iterdir()}
+    assert {path.name for path in (root / "usr/share/netline/jq").iterdir()} == {path.name for path in (TOP / "contrib/jq").glob("*.jq")}
+
+
+def test_loads_its_templates(root):
+    """There is no clone beside the package's copy of the script; a curl that does nothing stands for the server."""
+    (root / "root/curl").write_text('#!/bin/sh\necho "$@" >> /root/asked\nprintf "\\n200"\n')
+    (root / "root/curl").chmod(0o755)
+    inside(root, "PATH=/root:$PATH /usr/share/doc/netline/examples/elasticsearch/load http://127.0.0.1:9200")
+    asked = re.findall(r"--data-binary @/usr/share/netline/schema/elasticsearch/(\S+)", (root / "root/asked").read_text())
+    assert sorted(asked) == sorted(path.name for path in (TOP / "schema/elasticsearch").glob("*.json"))
 
 
 def test_runs(root):

@@ -56,7 +56,7 @@ help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 ## make                   build build/netline; needs neither root nor BTF
-## make deps              install what building and testing need (Debian, Ubuntu, Fedora; as root)
+## make deps              install what building and testing need, make deps run only the first (Debian, Ubuntu, Fedora; as root)
 ## make run [ARGS=...]    build and stream records to stdout until Ctrl-C (as root)
 ## make check [SUITES=...] all tests, or some: files unit sanitize valgrind fuzz e2e report static package (as root)
 ## make check-kernels     the probes' tests on other kernels, in virtual machines, by every way to attach (as root, after
@@ -113,7 +113,7 @@ generate: $(GENERATE)
 -include $(patsubst %,%.d,$(AGENT_OBJ) $(BPF_OBJ) $(UNIT) $(TOOLS) $(BENCH) $(GENERATE_OBJ) $(BUILD)/agent/main.o)
 
 deps:
-	@contrib/packaging/deps $(filter check-kernels,$(MAKECMDGOALS))
+	@contrib/packaging/deps $(if $(filter-out deps run,$(MAKECMDGOALS)),$(filter check-kernels,$(MAKECMDGOALS)),$(filter run,$(MAKECMDGOALS)))
 
 run: $(BUILD)/netline
 	$(BUILD)/netline $(ARGS)

@@ -149,6 +149,7 @@ install: $(BUILD)/netline
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/netline/schema schema/*.json schema/fields.md
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/netline/schema/elasticsearch schema/elasticsearch/*.json
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/netline README.md LICENSE contrib/report/netline-report.html
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/netline/guides contrib/guides/*.md
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 contrib/man/netline.1
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 contrib/man/netline-records.5
 	install -D -m 0644 contrib/completion/netline.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/netline

@@ -142,7 +142,7 @@ def test_completion(root):
 
 def test_documents(root):
     documents = {path.name for path in (root / "usr/share/doc/netline").iterdir()}
-    assert documents >= {"README.md.gz", "changelog.gz", "copyright", "examples"} and "LICENSE" not in documents
+    assert documents >= {"README.md.gz", "changelog.gz", "copyright", "examples", "guides", "netline-report.html"} and "LICENSE" not in documents
     assert {path.name for path in (root / "usr/share/netline/jq").iterdir()} == {path.name for path in (TOP / "contrib/jq").glob("*.jq")}
 
 

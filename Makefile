@@ -158,6 +158,7 @@ install: $(BUILD)/netline
 
 # In a copy of the tree, since debian/ has to stand at its top. dh has flags of its own for make.
 deb:
+	@command -v dpkg-buildpackage > /dev/null || { echo "make deb: there is no dpkg-buildpackage: sudo make deps, on Debian or Ubuntu" >&2; exit 1; }
 	@rm -rf build/deb
 	@mkdir -p $(DEB)
 	@tar -c --exclude=./build --exclude=./.git . | tar -x -C $(DEB)

@@ -47,7 +47,7 @@ ifneq ($(filter deps,$(MAKECMDGOALS)),)
 .NOTPARALLEL:	# first deps, then the rest
 endif
 
-.PHONY: all help deps run check check-kernels tools unit fuzz-targets generate fuzz bench schema report install deb clean
+.PHONY: all help deps run check check-kernels tools unit fuzz-targets generate fuzz benchmarks bench schema report install deb clean
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/netline
@@ -109,6 +109,7 @@ tools: $(TOOLS)
 unit: $(UNIT)
 fuzz-targets: $(FUZZ)
 generate: $(GENERATE)
+benchmarks: $(BENCH)
 
 -include $(patsubst %,%.d,$(AGENT_OBJ) $(BPF_OBJ) $(UNIT) $(TOOLS) $(BENCH) $(GENERATE_OBJ) $(BUILD)/agent/main.o)
 
@@ -119,7 +120,7 @@ run: $(BUILD)/netline
 	$(BUILD)/netline $(ARGS)
 
 check:
-	@$(MAKE) --no-print-directory WERROR=1 all tools unit fuzz-targets generate
+	@$(MAKE) --no-print-directory WERROR=1 all tools unit fuzz-targets generate benchmarks
 	@$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit
 	@$(MAKE) --no-print-directory WERROR=1 STATIC=1 all
 	@$(PYTHON) tests/run $(SUITES)

@@ -86,8 +86,8 @@ static bool absent(const struct row *row, const char *member)
 {
 	uint64_t value;
 
-	if (row->kind == KIND_LABELS)
-		return true;	/* none are given here */
+	if (row->kind == KIND_LABELS || row->kind == KIND_COMMUNITY_ID || row->kind == KIND_CONTAINER)
+		return true;	/* no labels, no --community-id, and the cgroup is the root */
 	if (row->absence == ALWAYS_THERE)
 		return false;
 	if (row->kind == KIND_TEXT || row->kind == KIND_LIST)
@@ -297,7 +297,7 @@ static size_t print_probe(const void *wire, uint64_t sequence, char *out)
 /* --- samples --- */
 
 #define IPV4(a, b, c, d) { .bytes = { [10] = 0xff, 0xff, a, b, c, d } }
-#define SOCKET_MEMBERS .cookie.value = 29360129, .netns.value = 4026531840, .cgroup.value = 4711
+#define SOCKET_MEMBERS .cookie.value = 29360129, .netns.value = 4026531840, .cgroup.value = 1
 
 static const struct tcp_connection connected = {
 	.handshake_ns = 11523004, SOCKET_MEMBERS, .source_ip = IPV4(10, 0, 0, 5), .destination_ip = IPV4(93, 184, 216, 34),

@@ -89,11 +89,6 @@ void words_kinds(FILE *out)
 		fprintf(out, "%s%s%s", kind ? " " : "", spec_kinds[kind], kind == SPEC_STDOUT ? "" : ":");
 }
 
-static bool has_values(const struct spec_setting *setting)
-{
-	return strpbrk(setting->value, "|+");
-}
-
 void bash_arguments(FILE *out)
 {
 	char name[3];
@@ -115,31 +110,38 @@ void bash_arguments(FILE *out)
 	}
 }
 
-static void names_print(FILE *out, unsigned kind)
+/* For each kind of output a case with the names of its settings: `head`, the kind, `middle`, the names, `tail`. */
+static void settings_print(FILE *out, const char *head, const char *middle, const char *tail)
 {
-	for (unsigned i = 0; i < n_spec_settings; i++)
-		if (spec_settings[i].kinds & 1u << kind)
-			fprintf(out, " %s=", spec_settings[i].name);
+	for (unsigned kind = 0; kind < SPEC_KINDS; kind++) {
+		fprintf(out, "\t%s%s%s", head, spec_kinds[kind], middle);
+		for (unsigned i = 0; i < n_spec_settings; i++)
+			if (spec_settings[i].kinds & 1u << kind)
+				fprintf(out, " %s=", spec_settings[i].name);
+		fputs(tail, out);
+	}
+}
+
+/* The same with the values of settings that have words for them. */
+static void values_print(FILE *out, const char *head, const char *middle, const char *tail)
+{
+	for (unsigned i = 0; i < n_spec_settings; i++) {
+		if (!strpbrk(spec_settings[i].value, "|+"))
+			continue;
+		fprintf(out, "\t%s%s%s ", head, spec_settings[i].name, middle);
+		choices_print(out, spec_settings[i].value);
+		fputs(tail, out);
+	}
 }
 
 void case_settings(FILE *out)
 {
-	for (unsigned kind = 0; kind < SPEC_KINDS; kind++) {
-		fprintf(out, "\t%s) echo", spec_kinds[kind]);
-		names_print(out, kind);
-		fputs(" ;;\n", out);
-	}
+	settings_print(out, "", ") echo", " ;;\n");
 }
 
 void case_values(FILE *out)
 {
-	for (unsigned i = 0; i < n_spec_settings; i++) {
-		if (!has_values(&spec_settings[i]))
-			continue;
-		fprintf(out, "\t%s) echo ", spec_settings[i].name);
-		choices_print(out, spec_settings[i].value);
-		fputs(" ;;\n", out);
-	}
+	values_print(out, "", ") echo", " ;;\n");
 }
 
 /* One form of an option: '(-i --interval)-i+[help]:SEC:ACTION' */
@@ -231,20 +233,10 @@ void fish_probes(FILE *out)
 
 void fish_settings(FILE *out)
 {
-	for (unsigned kind = 0; kind < SPEC_KINDS; kind++) {
-		fprintf(out, "\tcase %s\n\t\tprintf '%%s\\n'", spec_kinds[kind]);
-		names_print(out, kind);
-		putc('\n', out);
-	}
+	settings_print(out, "case ", "\n\t\tprintf '%s\\n'", "\n");
 }
 
 void fish_values(FILE *out)
 {
-	for (unsigned i = 0; i < n_spec_settings; i++) {
-		if (!has_values(&spec_settings[i]))
-			continue;
-		fprintf(out, "\tcase %s\n\t\tprintf '%%s\\n' ", spec_settings[i].name);
-		choices_print(out, spec_settings[i].value);
-		putc('\n', out);
-	}
+	values_print(out, "case ", "\n\t\tprintf '%s\\n'", "\n");
 }

@@ -233,6 +233,7 @@ def test_renamed_by_others(tmp_path):
             os.rename(files.path, tmp_path / f"aside.{number:02}")
             if number % 2:
                 os.kill(agent.pid, signal.SIGHUP)
+                wait_until(files.path.exists, 10, "the new file")
         everything = agent.stop()
     got = [record for path in sorted(tmp_path.glob("aside.*")) for record in lines_of(path.read_bytes())] + files.records()
     assert assert_delivered(got, everything, f"file:{files.path}") == 0
